@@ -71,20 +71,22 @@ pub struct Input {
 }
 
 /// Texts to checked policy and inventory. The result may be used when `found` has no errors.
-pub fn read(files: &SourceFiles, staging: StagedPolicies, found: &mut Diagnostics) -> Input {
+pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diagnostics) -> Input {
     let mut manifest = manifest::ManifestReader::default();
     let mut inventory = inventory::InventoryBuilder::default();
-    document::for_each(files, found, &mut |object, found| {
-        manifest.ingest(&object, found);
-        inventory.ingest(&object, found);
+    document::for_each(files, diagnostics, &mut |object, diagnostics| {
+        manifest.ingest(&object, diagnostics);
+        inventory.ingest(&object, diagnostics);
     });
+
     let manifest = manifest.finish();
     manifest
         .host_endpoints
         .iter()
         .for_each(|host| inventory.name_node(&host.node.value));
-    let inventory = inventory.finish(&manifest, found);
-    let policies = policy::check(manifest, staging, found);
+
+    let inventory = inventory.finish(&manifest, diagnostics);
+    let policies = policy::check(manifest, staging, diagnostics);
     let digest = bundle::input_digest(&policies, &inventory);
     Input {
         policies,
@@ -103,12 +105,13 @@ pub fn compile(
     node: NodeId,
     options: &CompileOptions,
     templates: &TemplateSet,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Option<NodePart>, Diagnostic> {
-    let program = lower::to_chains(resolved, node, options, found);
-    if found.has_errors() {
+    let program = lower::to_chains(resolved, node, options, diagnostics);
+    if diagnostics.has_errors() {
         return Ok(None);
     }
+
     let scripts = render::to_text(&program, templates)?;
     let name = &resolved.inventory.node(node).name;
     let checked = CheckedScripts::read(scripts.files(), &options.extensions);

@@ -41,6 +41,7 @@ pub(super) fn measure(inventory: &str, policies: &str, out: &mut dyn Write) -> i
         ],
         out,
     )?;
+
     compare(
         "diff, all pods new",
         [(EMPTY, policies), (inventory, policies)],
@@ -92,6 +93,7 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
         BufferedOutput::capture(|out| report::diff::json(&comparison, out))
     })?;
     let (text, json) = (text.as_str().len(), json.as_str().len());
+
     writeln!(
         out,
         "| {changes} changes between {pairs} pairs, {text} bytes of text, {json} of JSON | |"
@@ -105,6 +107,7 @@ fn read(inventory: &str, policies: &str) -> io::Result<(SourceFiles, Input)> {
             .add(name, text.to_owned())
             .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
+
     let input = palisade::read(
         &files,
         StagedPolicies::Proposed,

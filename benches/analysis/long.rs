@@ -181,6 +181,7 @@ pub(crate) fn measure(out: &mut dyn Write) -> io::Result<()> {
         out,
         "| rules | 1,000 | 2,000 | 4,000 | twice as many | again |\n|---|---:|---:|---:|---:|---:|"
     )?;
+
     for shape in &SHAPES {
         let [few, more, most] = RULES.map(|rules| proof(shape, rules));
         let (few, more, most) = (few?, more?, most?);
@@ -194,6 +195,7 @@ pub(crate) fn measure(out: &mut dyn Write) -> io::Result<()> {
         )?;
         out.flush()?;
     }
+
     Ok(())
 }
 
@@ -204,10 +206,10 @@ fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
     files
         .add("policy.yaml", cluster(shape, rules))
         .map_err(length)?;
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    assert!(!found.has_errors(), "{found:?}");
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{diagnostics:?}");
     let node = resolved
         .inventory
         .nodes_with_ids()
@@ -217,7 +219,7 @@ fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
     let options = CompileOptions::default();
     let templates =
         TemplateSet::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-    let program = lower::to_chains(&resolved, node, &options, &mut found);
+    let program = lower::to_chains(&resolved, node, &options, &mut diagnostics);
     let scripts = render::to_text(&program, &templates)
         .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
 
@@ -249,6 +251,7 @@ spec: {nodeName: n1}
 status: {podIPs: [{ip: 10.0.0.1}]}
 "
     .to_owned();
+
     for pod in (0..rules).filter(|_| shape.has_pods) {
         let address = format!("10.{}.{}.{}", 1 + pod / 65_536, pod / 256 % 256, pod % 256);
         text.push_str(&format!(
@@ -259,6 +262,7 @@ status: {podIPs: [{ip: 10.0.0.1}]}
             pod + 1
         ));
     }
+
     let numbers: Vec<usize> = (0..rules).collect();
     for (order, numbers) in numbers.chunks(LONGEST_POLICY).enumerate() {
         let Shape {
@@ -273,5 +277,6 @@ status: {podIPs: [{ip: 10.0.0.1}]}
             .iter()
             .for_each(|number| text.push_str(&rule(*number, rules)));
     }
+
     text
 }

@@ -58,6 +58,7 @@ fn main() -> io::Result<()> {
     } else {
         named
     };
+
     names
         .iter()
         .try_for_each(|name| measure(cases::find(name)?))?;
@@ -71,13 +72,16 @@ fn measure(case: &cases::Case) -> io::Result<()> {
         "## {}: {}\n\n| stage | seconds | of processor |\n|---|---|---|",
         case.name, case.about
     )?;
+
     let mut files = SourceFiles::default();
     let (mut inventory, mut policies) = (Vec::new(), Vec::new());
     generator::inventory(&case.shape, &mut inventory)?;
     policies::write(&case.shape, &mut policies)?;
+
     let [inventory, policies] =
         [inventory, policies].map(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let (inventory, policies) = (inventory?, policies?);
+
     for (name, text) in [
         ("inventory.json", inventory.clone()),
         ("policies.yaml", policies.clone()),
@@ -86,12 +90,13 @@ fn measure(case: &cases::Case) -> io::Result<()> {
             .add(name, text)
             .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
-    let mut found = Diagnostics::default();
+
+    let mut diagnostics = Diagnostics::default();
     let input = timed("read", &mut out, || {
-        palisade::read(&files, StagedPolicies::Proposed, &mut found)
+        palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics)
     })?;
     let resolved = timed("resolve::selectors", &mut out, || {
-        resolve::selectors(&input.policies, &input.inventory, &mut found)
+        resolve::selectors(&input.policies, &input.inventory, &mut diagnostics)
     })?;
     let mut traffic = timed("Cuts and Traffic::of", &mut out, || {
         let mut cuts = PartitionBuilder::default();
@@ -114,22 +119,26 @@ fn measure(case: &cases::Case) -> io::Result<()> {
         connectivity::list(&resolved, &asked)
     })?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+
     timed("as text", &mut out, || {
         report::connectivity::text(&answer, &mut OutputSink::on(&mut io::sink()))
     })?;
     diff::measure(&inventory, &policies, &mut out)?;
     eval(&resolved, &mut out)?;
+
     let (endpoints, classes) = (
         input.inventory.endpoints.len(),
         space.places.classes().count(),
     );
     let (peers, pairs) = (peers.all().len(), answer.pairs.len());
+
     writeln!(
         out,
         "\n{endpoints} endpoints in {classes} classes of places, {peers} peers, {pairs} pairs, {} \
          classes of traffic\n",
         traffic.len()
     )?;
+
     verified(&resolved, &mut out)
 }
 
@@ -138,12 +147,14 @@ fn verified(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()
     let Some((node, _)) = resolved.inventory.nodes_with_ids().next() else {
         return Ok(());
     };
-    let (options, mut found) = (CompileOptions::default(), Diagnostics::default());
+
+    let (options, mut diagnostics) = (CompileOptions::default(), Diagnostics::default());
     let templates =
         TemplateSet::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-    let program = lower::to_chains(resolved, node, &options, &mut found);
+    let program = lower::to_chains(resolved, node, &options, &mut diagnostics);
     let scripts = render::to_text(&program, &templates)
         .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+
     writeln!(out, "| stage | seconds | of processor |\n|---|---|---|")?;
     let read = || CheckedScripts::read(scripts.files(), &options.extensions);
     let checked =
@@ -156,6 +167,7 @@ fn verified(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()
         verify::of_kernel(&evaluator, node, &options, &kernel)
     })?;
     let (proof, differences) = (verification.proof, verification.differences.len());
+
     writeln!(
         out,
         "\n{} classes of addresses, {} of traffic, {} pairs, {differences} differences\n",
@@ -175,6 +187,7 @@ fn eval(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()> {
     let last = addressed.len().saturating_sub(1);
     let options = CompileOptions::default();
     let mut spent: Vec<Duration> = Vec::new();
+
     for index in 0..ASKED {
         let [from, to] =
             [index, ASKED + index].map(|index| addressed.get(last * index / (2 * ASKED)));
@@ -201,6 +214,7 @@ fn eval(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()> {
         spent.push(started.elapsed());
         assert!(!groups.is_empty());
     }
+
     spent.sort_unstable();
     for (word, place) in [("best", 0), ("median", ASKED / 2), ("worst", ASKED - 1)] {
         let spent = spent.get(place).copied().unwrap_or_default();
@@ -210,6 +224,7 @@ fn eval(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()> {
             spent.as_secs_f64()
         )?;
     }
+
     Ok(())
 }
 

@@ -134,6 +134,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             inside.apply()
         };
     }
+
     for case in &arguments.cases {
         let known = CASES.iter().find(|(name, ..)| name == case);
         let (name, size, edits) =
@@ -152,6 +153,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             print(&format!("{name}, {backend}"), &rows)?;
         }
     }
+
     Ok(())
 }
 
@@ -192,6 +194,7 @@ fn rows(arguments: &Arguments, backend: &str, home: &Path) -> io::Result<BTreeMa
                 .or_insert(cost);
         }
     }
+
     Ok(rows)
 }
 
@@ -208,9 +211,11 @@ fn print(title: &str, rows: &BTreeMap<String, Cost>) -> io::Result<()> {
         "| | passed, ms | own processor, ms | peak, MB | of the raw load \
          |\n|---|---:|---:|---:|---:|"
     )?;
+
     let raw = rows
         .get("1 raw load")
         .map_or(1.0, |cost| cost.passed.as_secs_f64());
+
     for (label, cost) in rows {
         let [passed, busy] = [cost.passed, cost.busy].map(|time| time.as_secs_f64() * 1000.0);
         let ratio = cost.passed.as_secs_f64() / raw;
@@ -220,6 +225,7 @@ fn print(title: &str, rows: &BTreeMap<String, Cost>) -> io::Result<()> {
             cost.peak_kilobytes / 1024
         )?;
     }
+
     Ok(())
 }
 
@@ -241,6 +247,7 @@ impl Inside<'_> {
             script("sets.ipset")?,
         )?;
         let tables = [(&v4, "filter.v4.rules"), (&v6, "filter.v6.rules")];
+
         let tables = tables.map(|(tool, file)| {
             measure::run(
                 tools::command(format!("{tool}-restore")).arg("--noflush"),
@@ -248,12 +255,14 @@ impl Inside<'_> {
             )
         });
         tell("1 raw load", &sum(tables.into_iter().chain([Ok(sets)]))?)?;
+
         let saves = [v4, v6].map(|tool| {
             measure::run(
                 tools::command(format!("{tool}-save")).args(["-c", "-t", "filter"]),
                 None,
             )
         });
+
         tell(
             "2 raw save, once",
             &sum(saves
@@ -269,6 +278,7 @@ impl Inside<'_> {
             "4 apply again, nothing to do",
             &self.palisade(Edit::Nothing)?,
         )?;
+
         for (label, edit) in [
             ("5 one rule changed", Edit::Chain),
             ("6 one pod into a set", Edit::Member),
@@ -279,6 +289,7 @@ impl Inside<'_> {
                 self.palisade(Edit::Nothing)?;
             }
         }
+
         Ok(())
     }
 
@@ -295,6 +306,7 @@ impl Inside<'_> {
             "--state-dir",
             "/run/palisade-state",
         ]);
+
         measure::run(command.arg(self.bundle(edit)), None)
     }
 

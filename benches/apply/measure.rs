@@ -26,10 +26,12 @@ pub(super) fn run(command: &mut Command, input: Option<File>) -> io::Result<Cost
     let started = Instant::now();
     let mut child = command.spawn()?;
     let mut cost = Cost::default();
+
     while !has_ended(&child)? {
         cost.peak_kilobytes = peak(&child).unwrap_or(cost.peak_kilobytes);
         thread::sleep(LOOK);
     }
+
     cost.passed = started.elapsed();
     // it has ended, and is not waited for yet
     let times = fs::read_to_string(format!("/proc/{}/schedstat", child.id()))?;
@@ -40,6 +42,7 @@ pub(super) fn run(command: &mut Command, input: Option<File>) -> io::Result<Cost
             .and_then(|word| word.parse().ok())
             .unwrap_or_default(),
     );
+
     match child.wait()? {
         status if status.success() => Ok(cost),
         status => Err(io::Error::other(format!(

@@ -66,6 +66,7 @@ pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     ];
     let failure =
         |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
+
     let mut writer = BundleWriter::new(
         place,
         Provenance {
@@ -82,6 +83,7 @@ pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
             extensions: BTreeSet::new(),
         })
         .map_err(failure)?;
+
     writer.finish().map(drop).map_err(failure)
 }
 
@@ -106,6 +108,7 @@ fn sets(size: Size, edit: Edit) -> String {
             );
         }
     }
+
     for (name, joins) in [("pal-local", false), ("pal-i", edit == Edit::TwoSets)] {
         for family in Family::BOTH {
             let name = if name == "pal-i" {
@@ -121,6 +124,7 @@ fn sets(size: Size, edit: Edit) -> String {
             );
         }
     }
+
     out
 }
 
@@ -130,6 +134,7 @@ fn set(name: &str, family: Family, pods: impl Iterator<Item = usize>, out: &mut 
     } else {
         "inet6"
     };
+
     let mut pods: Vec<usize> = pods.collect();
     pods.sort_unstable();
     let members: Vec<String> = pods.into_iter().map(|pod| address(pod, family)).collect();
@@ -139,6 +144,7 @@ fn set(name: &str, family: Family, pods: impl Iterator<Item = usize>, out: &mut 
         "\n# (app == \"{name}\")\ncreate {name} hash:net family {inet} hashsize 1024 maxelem \
          {most}"
     );
+
     for member in members {
         let _ = writeln!(out, "add {name} {member}");
     }
@@ -148,6 +154,7 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
     let policies = size.rules.div_ceil(RULES);
     let digit = digit(family);
     let mut out = String::from("*filter\n");
+
     for name in [
         "FORWARD",
         "INPUT",
@@ -160,9 +167,11 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
     ] {
         let _ = writeln!(out, ":pal-{name} - [0:0]");
     }
+
     for policy in 0..policies {
         let _ = writeln!(out, ":{} - [0:0]", chain_name(policy));
     }
+
     out += &include_str!("frame.rules")
         .replace("{digit}", digit)
         .replace("{class}", &class_name(family));
@@ -173,6 +182,7 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
             "-A pal-i-class -m comment --comment \"NetworkPolicy shop/policy-{policy}\" -j {name}"
         );
     }
+
     out += "-A pal-i-class -m comment --comment \"end of tier default: no rule matched\" -j DROP\n";
     for policy in 0..policies {
         let name = chain_name(policy);
@@ -189,6 +199,7 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
             );
         }
     }
+
     out += "\n# hooks\n";
     for hook in ["FORWARD", "INPUT", "OUTPUT"] {
         let _ = writeln!(
@@ -196,6 +207,7 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
             "-I {hook} 1 -m comment --comment \"palisade\" -j pal-{hook}"
         );
     }
+
     out + "COMMIT\n"
 }
 

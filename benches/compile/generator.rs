@@ -151,6 +151,7 @@ fn write_pods(shape: &Shape, out: &mut impl Write) -> io::Result<()> {
             Groups::none()
         }
     };
+
     let places = Random::new(shape.seed).permutation(shape.pods);
     for (number, place) in places.into_iter().enumerate() {
         let pod = Pod {
@@ -162,6 +163,7 @@ fn write_pods(shape: &Shape, out: &mut impl Write) -> io::Result<()> {
         template.write(out, |name, out| pod.write_field(name, out))?;
         writeln!(out, "{}", if number + 1 == shape.pods { "" } else { "," })?;
     }
+
     Ok(())
 }
 
@@ -185,6 +187,7 @@ impl Pod<'_> {
         } = self.shape;
         let (namespace, turn) = (self.number % namespaces, self.number / namespaces);
         let (node, slot) = (self.place % nodes, self.place / nodes + 2);
+
         match name {
             "account" => write!(out, "sa-{}", turn % accounts),
             "app" => write!(out, "app-{}", turn % apps),
@@ -234,6 +237,7 @@ impl Template {
         let mut pieces = text.split("${");
         let first = pieces.next().unwrap_or_default().to_owned();
         let mut parts = vec![(first, None)];
+
         for piece in pieces {
             let (name, behind) = piece.split_once('}').unwrap_or((piece, ""));
             if let Some(last) = parts.last_mut() {
@@ -241,6 +245,7 @@ impl Template {
             }
             parts.push((behind.to_owned(), None));
         }
+
         Self { parts }
     }
 

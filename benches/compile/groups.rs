@@ -56,6 +56,7 @@ impl Groups {
                 });
             }
         }
+
         Self { by_name }
     }
 

@@ -42,12 +42,14 @@ pub(super) fn in_namespace(this: &Path, bundle: &Path) -> io::Result<()> {
     if !is_root() {
         return writeln!(io::stdout(), "\nNot loaded: that takes root.");
     }
+
     let mut child = tools::command("unshare");
     child
         .args(["--net", "--mount", "sh", "-c", PREPARE, "sh"])
         .arg(this)
         .arg("--restore")
         .arg(first);
+
     succeed(&mut child)
 }
 
@@ -65,6 +67,7 @@ pub(super) fn restore(scripts: &Path) -> io::Result<()> {
         io::stdout(),
         "\n| load one node | s | and again, s |\n|---|---:|---:|"
     )?;
+
     for step in std::iter::once(SETS).chain(BUILDS.into_iter().flatten()) {
         let again = (step.1 != SETS.1).then_some(step);
         let first = seconds(scripts, step)?;
@@ -78,6 +81,7 @@ pub(super) fn restore(scripts: &Path) -> io::Result<()> {
             step.0
         )?;
     }
+
     Ok(())
 }
 

@@ -72,6 +72,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     if let Some(scripts) = &arguments.restore {
         return load::restore(scripts);
     }
+
     let cases: Vec<&Case> = match arguments.cases.is_empty() {
         true => CASES.iter().collect(),
         false => arguments
@@ -83,9 +84,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     if let (Some(directory), [case]) = (&arguments.compile, cases.as_slice()) {
         return measure::compile(case, directory);
     }
+
     if !arguments.check {
         writeln!(io::stdout(), "{}\n", machine())?;
     }
+
     cases
         .into_iter()
         .try_for_each(|case| match arguments.check {
@@ -103,12 +106,14 @@ fn measured(case: &Case, arguments: &Arguments) -> io::Result<()> {
         .map_or_else(|| temporary.path().to_owned(), |kept| kept.join(case.name));
     fs::create_dir_all(&directory)?;
     generate(&case.shape, &directory)?;
+
     let this = std::env::current_exe()?;
     let mut compile = tools::command(&this);
     succeed(compile.arg(case.name).arg("--compile").arg(&directory))?;
     if arguments.load {
         load::in_namespace(&this, &measure::bundle(&directory))?;
     }
+
     writeln!(io::stdout())
 }
 
@@ -141,12 +146,14 @@ fn check(case: &Case) -> io::Result<()> {
         Ok(bytes)
     };
     let (first, second) = (once()?, once()?);
+
     if first != second {
         return Err(io::Error::other(format!(
             "`{}` differs from run to run",
             case.name
         )));
     }
+
     writeln!(
         io::stdout(),
         "{}: the same {} bytes twice",
@@ -168,6 +175,7 @@ fn machine() -> String {
         .next()
         .unwrap_or_default()
         .to_owned();
+
     format!(
         "{cores} cores, {}, load {load}",
         model.map_or("unknown model", |(_, model)| model)

@@ -30,12 +30,13 @@ pub(super) fn bundle(directory: &Path) -> PathBuf {
 /// Compiles the case generated in a directory, and prints its table.
 pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
     let mut stages = Stages::default();
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let files = stages.time("files to text", || texts(directory))?;
-    let (policies, inventory, digest) = read(&files, &mut stages, &mut found);
-    refuse(&found, &files)?;
+    let (policies, inventory, digest) = read(&files, &mut stages, &mut diagnostics);
+    refuse(&diagnostics, &files)?;
+
     let resolved = stages.time("resolve::selectors", || {
-        resolve::selectors(&policies, &inventory, &mut found)
+        resolve::selectors(&policies, &inventory, &mut diagnostics)
     });
     let nodes: Vec<NodeId> = match case.nodes {
         Nodes::All => inventory.nodes_with_ids().map(|(id, _)| id).collect(),
@@ -45,6 +46,7 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
             .take(1)
             .collect(),
     };
+
     let writer = BundleWriter::new(
         &bundle(directory),
         Provenance {
@@ -53,8 +55,9 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
         },
     )
     .map_err(failure)?;
-    let output = render_nodes(&resolved, &nodes, writer, &mut stages, &mut found)?;
-    refuse(&found, &files)?;
+    let output = render_nodes(&resolved, &nodes, writer, &mut stages, &mut diagnostics)?;
+
+    refuse(&diagnostics, &files)?;
     let input = (
         files.iter().map(|(_, file)| file.text.len()).sum(),
         resolved.policies.selectors.len(),
@@ -77,17 +80,17 @@ fn texts(directory: &Path) -> io::Result<SourceFiles> {
 fn read(
     files: &SourceFiles,
     stages: &mut Stages,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> (PolicySet, Inventory, String) {
     let mut written = manifest::ManifestReader::default();
     let mut cluster = inventory::InventoryBuilder::default();
     let [mut in_manifest, mut in_inventory] = [Time::default(); 2];
     let clock = Clock::start();
-    document::for_each(files, found, &mut |object, found| {
+    document::for_each(files, diagnostics, &mut |object, diagnostics| {
         let mut lap = Clock::start();
-        written.ingest(&object, found);
+        written.ingest(&object, diagnostics);
         in_manifest = in_manifest + lap.lap();
-        cluster.ingest(&object, found);
+        cluster.ingest(&object, diagnostics);
         in_inventory = in_inventory + lap.lap();
     });
     stages.add(
@@ -96,11 +99,15 @@ fn read(
     );
     stages.add("manifest::Reader", in_manifest);
     stages.add("inventory::Builder", in_inventory);
+
     let manifest = written.finish();
-    let inventory = stages.time("inventory finish", || cluster.finish(&manifest, found));
-    let policies = stages.time("policy::check", || {
-        policy::check(manifest, policy::StagedPolicies::Proposed, found)
+    let inventory = stages.time("inventory finish", || {
+        cluster.finish(&manifest, diagnostics)
     });
+    let policies = stages.time("policy::check", || {
+        policy::check(manifest, policy::StagedPolicies::Proposed, diagnostics)
+    });
+
     let digest = stages.time("bundle::input_digest", || {
         input_digest(&policies, &inventory)
     });
@@ -123,16 +130,17 @@ fn render_nodes(
     nodes: &[NodeId],
     mut writer: BundleWriter,
     stages: &mut Stages,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> io::Result<Output> {
     let (options, templates) = (
         CompileOptions::default(),
         TemplateSet::new(&[]).map_err(failure)?,
     );
     let mut output = Output::default();
+
     for node in nodes {
         let program = stages.time("lower::to_chains", || {
-            lower::to_chains(resolved, *node, &options, found)
+            lower::to_chains(resolved, *node, &options, diagnostics)
         });
         let scripts = stages
             .time("render::to_text", || render::to_text(&program, &templates))
@@ -153,6 +161,7 @@ fn render_nodes(
         output.add(&part);
         stages.time("drop of the node", || drop((program, part)));
     }
+
     stages
         .time("bundle finish (sync)", || writer.finish())
         .map_err(failure)?;
@@ -168,6 +177,7 @@ impl Output {
             .iter()
             .map(|(_, text)| text.len())
             .sum::<usize>();
+
         let mut tables = self.tables.iter_mut();
         for counts in &part.counts {
             match counts {
@@ -285,6 +295,7 @@ fn table(case: &Case, bytes: usize, selectors: usize, stages: &Stages, output: &
         case.name, case.about, case.shape.seed
     );
     text += "| stage | ms | ms of processor | peak so far, MB |\n|---|---:|---:|---:|\n";
+
     for (stage, time, peak) in &stages.rows {
         let _ = writeln!(
             text,
@@ -294,6 +305,7 @@ fn table(case: &Case, bytes: usize, selectors: usize, stages: &Stages, output: &
             peak / 1024
         );
     }
+
     let all = stages
         .rows
         .iter()
@@ -332,6 +344,7 @@ fn table(case: &Case, bytes: usize, selectors: usize, stages: &Stages, output: &
         v6.1,
         megabytes(*written)
     );
+
     text
 }
 

@@ -68,6 +68,7 @@ fn calico(
         metadata,
         spec,
     } = head;
+
     write!(
         out,
         "---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata:\n  name: \
@@ -78,11 +79,13 @@ fn calico(
         "  types: [Ingress{}]",
         if egress.is_empty() { "" } else { ", Egress" }
     )?;
+
     for (direction, rules) in [("ingress", ingress), ("egress", egress)] {
         if !rules.is_empty() {
             write!(out, "  {direction}:\n{}", rules.concat())?;
         }
     }
+
     Ok(())
 }
 
@@ -111,6 +114,7 @@ fn mixed(
         "---\napiVersion: projectcalico.org/v3\nkind: Tier\nmetadata:\n  name: security\nspec:\n  \
          order: 200\n  defaultAction: Pass\n"
     )?;
+
     for number in 0..policies.min(3) {
         let spec = format!("  tier: security\n  order: {number}\n  selector: all()\n");
         let head = Head {
@@ -126,6 +130,7 @@ fn mixed(
             out,
         )?;
     }
+
     for number in 3..policies {
         let namespace = number % shape.namespaces;
         match number % 10 {
@@ -134,6 +139,7 @@ fn mixed(
             _ => namespaced(namespace, number, shape, rules, peers, &mut random, out)?,
         }
     }
+
     Ok(())
 }
 
@@ -162,6 +168,7 @@ fn global(
         account_labels: peers.account_names + peers.account_labels,
         ..peers
     };
+
     let rules: Vec<String> = (0..rules)
         .map(|_| rule("Allow", true, &peer(shape, &peers, random), port(random)))
         .collect();
@@ -204,6 +211,7 @@ fn namespaced(
             .collect()
     };
     let (ingress, egress) = (side(true, rules.div_ceil(2)), side(false, rules / 2));
+
     calico(&head, &ingress, &egress, out)
 }
 
@@ -237,6 +245,7 @@ fn peer(shape: &Shape, peers: &Peers, random: &mut Random) -> String {
         prefixes,
     } = *peers;
     let mut lot = random.below(100);
+
     let mut drawn = |share: usize| {
         let hit = lot < share;
         lot = lot.wrapping_sub(share);
@@ -301,6 +310,7 @@ fn passing(
         "---\napiVersion: projectcalico.org/v3\nkind: Tier\nmetadata:\n  name: platform\nspec:\n  \
          order: 100\n"
     )?;
+
     let selectors = Groups::of_production(shape.seed).selectors();
     let order = random.permutation(policies * rules);
     let lots: Vec<Passing> = order
@@ -325,6 +335,7 @@ fn passing(
         };
         calico(&head, &ingress, &egress, out)?;
     }
+
     Ok(())
 }
 
@@ -350,6 +361,7 @@ impl Passing {
             behind if behind <= DENIES => "Deny",
             _ => "Pass",
         };
+
         Self {
             action,
             peer,
@@ -370,6 +382,7 @@ fn scope(number: usize, scopes: Scopes) -> String {
             .unwrap_or_default()
             .to_owned()
     };
+
     match (scopes, number % 3) {
         (Scopes::Many, 1) => format!("env == '{}'", word(&ENVIRONMENTS)),
         (Scopes::Many, 2) => format!("tier == '{}'", word(&TIERS)),
@@ -390,6 +403,7 @@ fn three(namespace: usize, out: &mut impl Write) -> io::Result<()> {
         "spec:\n  podSelector: {{}}\n  policyTypes:\n    - Ingress\n"
     )?;
     pair(&name, "first", "app-0", "app-1", out)?;
+
     pair(&name, "second", "app-2", "app-3", out)
 }
 
@@ -409,6 +423,7 @@ fn pair(namespace: &str, name: &str, to: &str, from: &str, out: &mut impl Write)
         out,
         "        - podSelector:\n            matchLabels:\n              app: {from}\n"
     )?;
+
     write!(
         out,
         "      ports:\n        - port: 8080\n          protocol: TCP\n"

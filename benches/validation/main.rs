@@ -71,6 +71,7 @@ fn main() -> ExitCode {
     } else {
         start()
     };
+
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -97,6 +98,7 @@ fn start() -> io::Result<()> {
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .arg("--inside");
+
     let status = command.status()?;
     if status.success() {
         Ok(())
@@ -188,6 +190,7 @@ fn compare(
             rows.for_each(|(list, cost)| list.push(cost));
         }
     }
+
     Ok(costs.map(median))
 }
 
@@ -403,6 +406,7 @@ fn cluster(nodes: usize) -> String {
              [{ranges}]}}\n---\n"
         ));
     }
+
     for (pod, v4, v6) in PODS {
         text.push_str(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: shop, labels: {{app: \
@@ -410,6 +414,7 @@ fn cluster(nodes: usize) -> String {
              '{v6}'}}]}}\n---\n"
         ));
     }
+
     text.push_str(
         "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: b, namespace: \
          shop}\nspec: {selector: app == 'b', ingress: [{action: Allow, source: {selector: app == \

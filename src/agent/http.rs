@@ -175,9 +175,11 @@ impl ServerThread {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
+
         if self.connections.len() >= self.limits.connections {
             self.connections.remove(0);
         }
+
         let deadline = Instant::now() + self.limits.time;
         let mut connection = ClientConnection {
             stream,
@@ -205,6 +207,7 @@ impl ClientConnection {
         if self.deadline <= Instant::now() {
             return false;
         }
+
         for _ in 0..STEPS {
             match self.step(shown) {
                 Ok(true) => {}
@@ -213,6 +216,7 @@ impl ClientConnection {
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
+
         true
     }
 
@@ -270,11 +274,13 @@ fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<HttpResp
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     let plain = |status, body: &str| Some(HttpResponse::new(status, "text/plain", Arc::from(body)));
+
     match request.parse(read) {
         Ok(httparse::Status::Partial) if !is_all => return None,
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) | Err(_) => return plain("400 Bad Request", "not HTTP\n"),
     }
+
     match (request.method, request.path) {
         (Some("GET"), Some("/metrics")) => {
             let text = Arc::clone(&shown.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,8 +1,8 @@
 //! The loop of a node: a round when there is reason to, until it is told to stop.
 //!
-//! In: a [`LoopEnvironment`] that tells what happens, a [`LoopTiming`], and what a round does. Out: rounds, each
-//! with its reason. A round that fails is tried again soon, and then less and less often; one that
-//! finds a lock held is tried again soon. Absent: what a round does.
+//! In: a [`LoopEnvironment`] that tells what happens, a [`LoopTiming`], and what a round does. Out:
+//! rounds, each with its reason. A round that fails is tried again soon, and then less and less
+//! often; one that finds a lock held is tried again soon. Absent: what a round does.
 //!
 //! Stopping leaves policy in place: it is the kernel's, not the loop's.
 #![expect(
@@ -97,6 +97,7 @@ pub fn run(
 ) {
     let mut failures = 0u32;
     let mut why = RoundReason::Start;
+
     loop {
         let wait = match round(why) {
             RoundHealth::Good => {

@@ -59,8 +59,8 @@ const MOST_DIRECTORIES: usize = 4096;
 
 impl SystemEvents {
     /// Watches files and directories, and everything below these. A path that is not there yet is
-    /// watched for in its directory. Where that cannot be done ([`SystemEvents::unwatched`]), signals are
-    /// heard all the same.
+    /// watched for in its directory. Where that cannot be done ([`SystemEvents::unwatched`]),
+    /// signals are heard all the same.
     ///
     /// # Errors
     /// When the kernel gives no more pipes.
@@ -68,11 +68,13 @@ impl SystemEvents {
         let deaf = |error| WatchFailure("signals", error);
         let (stop, stopped) = UnixStream::pair().map_err(deaf)?;
         let (ask, asked) = UnixStream::pair().map_err(deaf)?;
+
         for (signal, end) in [(SIGTERM, &stopped), (SIGINT, &stopped), (SIGHUP, &asked)] {
             end.try_clone()
                 .and_then(|end| pipe::register(signal, end))
                 .map_err(deaf)?;
         }
+
         // half of what systemd waits, as sd_watchdog_enabled(3) advises
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         let mut system = Self {
@@ -84,6 +86,7 @@ impl SystemEvents {
             watchdog,
         };
         system.watch_anew();
+
         Ok(system)
     }
 
@@ -113,6 +116,7 @@ impl SystemEvents {
         // a signal may interrupt; then its pipe is ready the next time
         let _ = poll(&mut waiting, Some(&timeout));
         let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
+
         match (stop, ask, watch) {
             (true, _, _) => Some(WakeEvent::Stop),
             (_, true, _) => {
@@ -136,6 +140,7 @@ impl SystemEvents {
         }
         // directories may be others now
         self.watch_anew();
+
         WakeEvent::Changed
     }
 
@@ -147,12 +152,15 @@ impl SystemEvents {
             .filter_map(|path| path.file_name())
             .map(|name| name.as_encoded_bytes())
             .collect();
+
         let Some(watch) = &self.watch else {
             return false;
         };
+
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(watch, &mut space);
         let mut is_ours = false;
+
         while let Ok(event) = events.next() {
             // in the directory beside a path others may change too; what is below a path is always
             // of interest, by whatever name
@@ -161,6 +169,7 @@ impl SystemEvents {
                 .is_none_or(|name| names.contains(name.to_bytes()))
                 || event.wd() > beside(&self.paths);
         }
+
         is_ours
     }
 }
@@ -171,6 +180,7 @@ impl LoopEnvironment for SystemEvents {
         if self.unwatched.is_some() {
             self.watch_anew();
         }
+
         loop {
             notify(&[NotifyState::Watchdog]);
             let left = most.saturating_sub(begun.elapsed());
@@ -204,6 +214,7 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
     for directory in &beside {
         inotify::add_watch(&watch, directory, CHANGES)?;
     }
+
     let mut open: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
     let mut watched = 0;
     while let Some(directory) = open.pop().filter(|_| watched < MOST_DIRECTORIES) {
@@ -219,6 +230,7 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
                 .filter(|path| path.is_dir() && !path.is_symlink()),
         );
     }
+
     Ok(watch)
 }
 
@@ -266,6 +278,7 @@ pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
             "there is something else than metrics of palisade",
         ));
     }
+
     let mut file = tempfile::Builder::new()
         .prefix(".palisade-")
         .tempfile_in(parent(path))?;
@@ -274,6 +287,7 @@ pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
     file.as_file()
         .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
+
     Ok(())
 }
 

@@ -42,6 +42,7 @@ fn rounds_their_reasons_and_the_waits_between() {
         &'row [RoundReason],
         &'row [u64],
     );
+
     let table: [Row<'_>; 4] = [
         (
             &[Elapsed, Changed, Asked],
@@ -135,6 +136,7 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
         "a file of the new one" => std::fs::write(bundle.join("nodes/y"), "1").unwrap(),
         other => panic!("{other}"),
     };
+
     for what in [
         "it comes",
         "a file in it",
@@ -145,6 +147,7 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
         change(what);
         assert_eq!(system.wait(LONG), WakeEvent::Changed, "{what}");
     }
+
     std::fs::write(&beside, "somebody else's").unwrap();
     assert_eq!(system.wait(Duration::from_millis(1)), WakeEvent::Elapsed);
 }
@@ -182,6 +185,7 @@ fn metrics_over_http() {
             && answer.ends_with("\r\n\r\npalisade_in_sync 1\n"),
         "{answer}"
     );
+
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n", "404"),
         ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
@@ -237,10 +241,12 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
         },
     )
     .unwrap();
+
     // more than the kernel's buffers take
     let text = "palisade_in_sync 1\n".repeat(1 << 20);
     listener.show(&text);
     let mut burdens = Vec::new();
+
     for (about, said) in BURDENS {
         burdens.extend((0..LIMITS.connections + 3).map(|_| connect(&listener, said)));
         let answer = read_all(connect(&listener, b"GET /metrics HTTP/1.1\r\n\r\n"));
@@ -249,6 +255,7 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
             "{about}"
         );
     }
+
     // the oldest made room
     assert_eq!(read_all(burdens.swap_remove(0)), "");
 }
@@ -262,14 +269,17 @@ fn each_connection_has_a_deadline() {
     let listener = MetricsServer::with(([127, 0, 0, 1], 0).into(), limits).unwrap();
     let clients: Vec<TcpStream> = (0..4).map(|_| connect(&listener, b"GET /metr")).collect();
     let mut trickling = connect(&listener, b"");
+
     // the server ends them; none is answered
     assert!(
         clients
             .into_iter()
             .all(|client| read_all(client).is_empty())
     );
+
     while trickling.write_all(b"G").is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
+
     assert_eq!(read_all(trickling), "");
 }

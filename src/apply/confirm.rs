@@ -65,6 +65,7 @@ pub fn run_to_be_confirmed(
         has_begun = true;
         Ok(())
     };
+
     let brought =
         converge::converge_with_first_step(node, ConvergenceGoal::for_target(wanted), &mut first);
     match (brought, has_begun) {
@@ -104,6 +105,7 @@ pub fn run_to_be_confirmed(
 pub fn confirm(node: &mut ApplyTarget<'_>) -> Result<ConfirmOutcome, ApplyError> {
     let _lock = node.lock()?;
     state_store::check(node.runner).map_err(ApplyError::Files)?;
+
     match left(node.runner)? {
         None => Ok(ConfirmOutcome::Nothing),
         Some(Duration::ZERO) => take_back(node).map(ConfirmOutcome::TooLate),
@@ -181,6 +183,7 @@ fn begin(
     if last_good(node.runner)?.is_none() && holds_ours {
         return Err(ApplyError::NoWayBack);
     }
+
     node.runner
         .write_folder(Retention::Always, WAITING, Some(wanted.folder()))
         .map_err(ApplyError::Files)?;
@@ -253,12 +256,14 @@ fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, ApplyError> {
     let Ok(pending) = serde_json::from_slice::<PendingConfirmation>(&content) else {
         return Ok(Some(Duration::ZERO));
     };
+
     let (boot, now) = clock(runner).map_err(ApplyError::Files)?;
     let left = if pending.boot == boot {
         pending.until.saturating_sub(now)
     } else {
         0
     };
+
     Ok(Some(Duration::from_millis(left)))
 }
 
@@ -290,6 +295,7 @@ fn clock(runner: &mut dyn Runner) -> Result<(String, u64), RunnerFailure> {
         .ok()
         .zip(hundredths)
         .map(|(whole, part)| whole * 1000 + part * 10);
+
     Ok((
         boot,
         now.ok_or_else(|| RunnerFailure::Other(format!("`/proc/uptime` says `{uptime}`")))?,

@@ -315,6 +315,7 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
         "policy is out of force, and this could not be removed: {}",
         names.join(", ")
     );
+
     let help = match held_by {
         [] => "others hold on to it, perhaps a set of sets: see `ipset list`, then run it again"
             .to_owned(),
@@ -340,6 +341,7 @@ fn not_rolled_back(why: &ApplyError, then: Option<&ApplyError>, runner: &dyn Run
         "{}\nthe state before this run {then}\nenforced now: unknown",
         why.message
     );
+
     let help = format!(
         "`{}` says what differs from the last good bundle; `{}` enforces it, from any state",
         command_line("status", runner),
@@ -362,6 +364,7 @@ fn command_line(words: &str, runner: &dyn Runner) -> String {
             command.push_str(&format!(" {option} {}", directory.display()));
         }
     }
+
     command
 }
 
@@ -405,6 +408,7 @@ fn not_settled(differences: &[KernelDifference]) -> Diagnostic {
         .take(SHOWN)
         .map(ToString::to_string)
         .collect();
+
     let message = format!(
         "what was written was otherwise when it was read back, three times:\n{}",
         shown.join("\n")
@@ -425,6 +429,7 @@ mod tests {
     /// Every error whose advice leads to a directory of ours.
     fn errors() -> Vec<ApplyError> {
         let full = || ApplyError::Files(RunnerFailure::Other("no room".to_owned()));
+
         vec![
             ApplyError::Locked,
             ApplyError::Waiting(Duration::from_secs(3)),

@@ -117,11 +117,13 @@ impl ConvergenceGoal<'_> {
         if self.sort != GoalKind::Bundle {
             return;
         }
+
         let memory = PrintCache {
             node: self.node.to_owned(),
             scripts: self.scripts.to_owned(),
             ..memory
         };
+
         let now = AppliedState {
             early: has_early_tables(observed),
             memory,

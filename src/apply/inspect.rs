@@ -34,6 +34,7 @@ pub fn inspect(
     .map_err(ApplyError::Kernel)?;
     let memory = last.map(|last| last.memory).unwrap_or_default();
     let plan = between(&wanted.desired, &observed, &memory, &tools);
+
     Ok(Inspection {
         tools,
         observed,

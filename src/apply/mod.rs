@@ -1,9 +1,9 @@
 //! A [`Plan`](crate::plan::Plan) to the kernel, through one [`Runner`].
 //!
-//! In: a node's part of a bundle ([`TargetBundle`]), and the [`Runner`]. Out: an [`ApplyOutcome`], once the
-//! kernel was read back and holds what is wanted, or an [`ApplyError`] that says what to do next. One
-//! apply at a time; an apply that is killed leaves a state from which the next one goes on. Absent:
-//! what scripts mean, and which order is safe (`plan`).
+//! In: a node's part of a bundle ([`TargetBundle`]), and the [`Runner`]. Out: an [`ApplyOutcome`],
+//! once the kernel was read back and holds what is wanted, or an [`ApplyError`] that says what to
+//! do next. One apply at a time; an apply that is killed leaves a state from which the next one
+//! goes on. Absent: what scripts mean, and which order is safe (`plan`).
 //!
 //! Cost: two looks at the kernel and the calls of the plan; one look where nothing is to be done.
 
@@ -79,13 +79,16 @@ pub fn run(node: &mut ApplyTarget<'_>, wanted: &TargetBundle) -> Result<ApplyOut
         gave_up,
         ..converge::converge(node, ConvergenceGoal::for_target(wanted))?
     };
+
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
+
     state_store::keep_good(node.runner, wanted).map_err(ApplyError::NotKept)?;
     if gave_up {
         confirm::forget(node.runner).map_err(ApplyError::NotKept)?;
     }
+
     Ok(outcome)
 }
 
@@ -98,6 +101,7 @@ fn clear_other(node: &mut ApplyTarget<'_>, outcome: &mut ApplyOutcome) -> Result
         Err(problem) => return Err(ApplyError::Kernel(problem)),
     };
     let mut start = RunStart::default();
+
     match round::converge_with(
         node,
         ConvergenceGoal::no_chains(&DesiredKernel::default()),

@@ -89,6 +89,7 @@ impl DifferenceCounts {
                 KernelDifference::Hook { .. } => counts.jumps += 1,
             }
         }
+
         counts
     }
 }
@@ -143,9 +144,11 @@ impl fmt::Display for DifferenceCounts {
             (self.chains_removed, "chain", " removed"),
             (self.sets_removed, "set", " removed"),
         ];
+
         let part = |(count, what, done): &(usize, &str, &str)| {
             format!("{count} {what}{}{done}", if *count == 1 { "" } else { "s" })
         };
+
         let parts: Vec<String> = parts
             .iter()
             .filter(|(count, ..)| *count > 0)

@@ -24,6 +24,7 @@ impl RollbackJournal {
         ) {
             return ApplyError::NotRolledBack { why, then: None };
         }
+
         match before.bring_back(node) {
             Ok(enforced) => ApplyError::RolledBack { why, enforced },
             Err(then) => ApplyError::NotRolledBack {
@@ -46,9 +47,11 @@ impl KernelSnapshot {
         let Some((good, last)) = self.good(node) else {
             return Ok(EnforcedState::Before);
         };
+
         if outcome.rounds > 0 {
             self.remember(node, &good, &last);
         }
+
         Ok(EnforcedState::Bundle {
             node: good.node,
             scripts: good.scripts,
@@ -72,11 +75,13 @@ impl KernelSnapshot {
         let Ok(now) = kernel(node.runner, self.tools, self.scope) else {
             return;
         };
+
         let plan = |memory: &PrintCache| between(&good.desired, &now, memory, &self.tools);
         let rewritten = plan(&last.memory);
         if rewritten.is_in_force() {
             return;
         }
+
         let memory = remember(&good.desired, &now, &rewritten, last.memory.clone());
         if plan(&memory).is_in_force() {
             let _ = state_store::remember(

@@ -41,6 +41,7 @@ pub(super) fn converge_with(
     let mut memory = known.map_or_else(fresh, |last| last.memory.clone());
     let mut written: Option<Plan> = None;
     let mut outcome = ApplyOutcome::new(goal.node, tools.backend);
+
     for round in 0..=MOST_ROUNDS {
         let observed = goal.observe(node, tools, scope)?;
         let mut plan;
@@ -84,6 +85,7 @@ pub(super) fn converge_with(
         outcome.calls += write(node, &mut plan)?;
         written = Some(plan);
     }
+
     Err(ApplyError::NotSettled(Vec::new()))
 }
 
@@ -108,6 +110,7 @@ fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyErro
             return Err(ApplyError::Kernel(problem));
         }
     }
+
     Ok(count)
 }
 
@@ -124,15 +127,19 @@ fn prepare(
     if plan.steps.is_empty() {
         return Ok(());
     }
+
     if goal.sort == GoalKind::Bundle && !node.settings.takes_over {
         refuse_other(node.runner, tools).map_err(ApplyError::Kernel)?;
     }
+
     if plan.is_in_force() {
         return Ok(());
     }
+
     if let Some(first) = &mut start.first {
         first(node, observed)?;
     }
+
     match last {
         // killed behind the write, we would not look there again
         Some(last) if goal.early && !last.early => state_store::remember(
@@ -176,5 +183,6 @@ fn try_removal(node: &mut ApplyTarget<'_>, step: &PlanStep) -> Vec<KernelProblem
             break;
         }
     }
+
     problems
 }

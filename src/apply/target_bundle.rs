@@ -66,6 +66,7 @@ pub fn node_of(
         (None, _, last) => last.map(|last| (last, NodeNameSource::Last)),
     };
     let refused = || not_of(&nodes, known);
+
     found
         .map(|(name, named)| (name.to_owned(), named))
         .ok_or_else(refused)
@@ -100,6 +101,7 @@ fn not_of(nodes: &[&str], known: NodeNameHints<'_>) -> Diagnostic {
             "say which node this is with --node or PALISADE_NODE".to_owned(),
         ),
     };
+
     Diagnostic::new(Code::BundleOfOthers, message).help(help)
 }
 
@@ -138,6 +140,7 @@ impl TargetBundle {
             )
             .help(help));
         }
+
         let checked = CheckedScripts::read(texts.files(), allowed).map_err(|refused| {
             let help = match allowed.is_empty() {
                 true => "render the bundle again; the node keeps the policy that it has",
@@ -150,16 +153,19 @@ impl TargetBundle {
         let mut digest = Sha256::new();
         let mut folder =
             FileTree::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
+
         for (file, text) in texts.into_texts() {
             digest.update(format!("{file} {}\n", text.len()));
             digest.update(&text);
             folder.insert(format!("nodes/{node}/{file}"), text.into_bytes());
         }
+
         let scripts = digest
             .finalize()
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
+
         Ok(Self {
             node: node.to_owned(),
             desired,

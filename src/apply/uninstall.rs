@@ -27,6 +27,7 @@ pub fn uninstall(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError>
         tools,
         &mut RunStart::default(),
     )?);
+
     let left = see_both(node, tools)?;
     if left
         .iter()
@@ -35,6 +36,7 @@ pub fn uninstall(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError>
     {
         state_store::forget_all(node.runner).map_err(ApplyError::NotForgotten)?;
     }
+
     let names: Vec<String> = left.iter().flat_map(names).collect();
     match names.is_empty() {
         true => Ok(outcome),
@@ -67,6 +69,7 @@ fn see_both(
         }
         Err(problem) => return Err(ApplyError::Kernel(problem)),
     }
+
     Ok(seen)
 }
 
@@ -77,6 +80,7 @@ fn names(seen: &ObservedKernel) -> Vec<String> {
         .values()
         .flat_map(|table| table.chains.keys())
         .map(|chain| format!("chain {chain}"));
+
     let sets = seen
         .sets
         .keys()
@@ -110,6 +114,7 @@ fn held_by(node: &mut ApplyTarget<'_>, tools: ToolSettings) -> Vec<String> {
             }));
         }
     }
+
     commands
 }
 

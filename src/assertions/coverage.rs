@@ -42,6 +42,7 @@ impl TouchedRules {
             (source, Direction::Egress, destination),
             (destination, Direction::Ingress, source),
         ];
+
         for (near, direction, far) in ends {
             let view = relation.view(near, direction);
             if !self.seen.insert((view, far, sent)) {

@@ -69,6 +69,7 @@ impl PartySelector {
                     .push(spot);
             }
         }
+
         let mut firsts = BTreeSet::new();
         self.add_boundaries(&mut firsts);
         for (id, class) in places.classes() {
@@ -85,6 +86,7 @@ impl PartySelector {
                 spots.insert((class.family, id), vec![spot]);
             }
         }
+
         spots
     }
 
@@ -153,6 +155,7 @@ fn well_known(range: AddressRange) -> Option<IpAddr> {
 impl PartyCondition {
     fn holds(&self, spot: EndpointAddress, inventory: &Inventory) -> bool {
         let endpoint = spot.owner.map(|id| inventory.endpoint(id));
+
         match self {
             PartyCondition::Outside => endpoint.is_none(),
             PartyCondition::Is(EndpointPattern::Addresses(cidr)) => {

@@ -60,6 +60,7 @@ impl Assertion {
                 letter
             }
         };
+
         title
             .split_whitespace()
             .collect::<Vec<_>>()
@@ -80,6 +81,7 @@ impl Assertion {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
+
         let what = self
             .what
             .iter()
@@ -91,6 +93,7 @@ impl Assertion {
         } else {
             format!(" on {what}")
         };
+
         format!("{verb} {} to {}{what}", who(&self.from), who(&self.to))
     }
 }

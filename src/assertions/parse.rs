@@ -16,46 +16,53 @@ const API_VERSION: &[(&str, ())] = &[("palisade/v1", ())];
 const KIND: &[(&str, ())] = &[("Assertions", ())];
 
 /// The assertions of some files, in order. They may be used when `found` has no errors.
-pub fn read(files: &SourceFiles, own: &[FileId], found: &mut Diagnostics) -> Vec<Assertion> {
+pub fn read(files: &SourceFiles, own: &[FileId], diagnostics: &mut Diagnostics) -> Vec<Assertion> {
     let mut assertions = Vec::new();
-    document::trees(files, own, found, &mut |node, found| {
-        assertions.extend(document(node, found))
+    document::trees(files, own, diagnostics, &mut |node, diagnostics| {
+        assertions.extend(document(node, diagnostics))
     });
     assertions
 }
 
-fn document(node: &YamlNode, found: &mut Diagnostics) -> Vec<Assertion> {
-    let Some(mut fields) = MappingFields::from_node(node, found) else {
+fn document(node: &YamlNode, diagnostics: &mut Diagnostics) -> Vec<Assertion> {
+    let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return Vec::new();
     };
+
     fields
         .get("apiVersion")
-        .and_then(|node| node.choice(API_VERSION, found));
-    fields.get("kind").and_then(|node| node.choice(KIND, found));
-    let assertions = match fields.require("assertions", found) {
-        Some(list) => list.list(found, assertion),
+        .and_then(|node| node.choice(API_VERSION, diagnostics));
+    fields
+        .get("kind")
+        .and_then(|node| node.choice(KIND, diagnostics));
+
+    let assertions = match fields.require("assertions", diagnostics) {
+        Some(list) => list.list(diagnostics, assertion),
         None => Vec::new(),
     };
-    fields.finish(found);
+    fields.finish(diagnostics);
     assertions
 }
 
-fn assertion(node: &YamlNode, found: &mut Diagnostics) -> Option<Assertion> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    let description = fields.text("description", found).map(|text| text.value);
+fn assertion(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Assertion> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let description = fields
+        .text("description", diagnostics)
+        .map(|text| text.value);
     let may_be_empty = fields
         .get("mayBeEmpty")
-        .and_then(|node| node.boolean(found))
+        .and_then(|node| node.boolean(diagnostics))
         .is_some_and(|flag| flag.value);
     let (allow, deny) = (fields.get("allow"), fields.get("deny"));
     let span = fields.span;
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     let (expected, packets) = match (allow, deny) {
         (Some(packets), None) => (ExpectedOutcome::Allowed, packets),
         (None, Some(packets)) => (ExpectedOutcome::Denied, packets),
         (Some(allow), Some(deny)) => {
             let message = "an assertion says `allow` or `deny`, not both";
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::ConflictingFields, message)
                     .label(deny.span, "")
                     .label(allow.span, "the other one"),
@@ -63,24 +70,25 @@ fn assertion(node: &YamlNode, found: &mut Diagnostics) -> Option<Assertion> {
             return None;
         }
         (None, None) => {
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::MissingField, span, "`allow` or `deny` is missing").help(FORM),
             );
             return None;
         }
     };
-    let mut fields = MappingFields::from_node(packets, found)?;
+    let mut fields = MappingFields::from_node(packets, diagnostics)?;
     let from = fields
-        .require("from", found)
-        .map(|node| everyone(node, found));
+        .require("from", diagnostics)
+        .map(|node| everyone(node, diagnostics));
     let to = fields
-        .require("to", found)
-        .map(|node| everyone(node, found));
+        .require("to", diagnostics)
+        .map(|node| everyone(node, diagnostics));
     let what = fields
         .get("ports")
-        .map(|node| ports(node, found))
+        .map(|node| ports(node, diagnostics))
         .unwrap_or_default();
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     Some(Assertion {
         span,
         description,
@@ -95,46 +103,50 @@ fn assertion(node: &YamlNode, found: &mut Diagnostics) -> Option<Assertion> {
 /// The shape of an assertion.
 const FORM: &str = "write `allow: {from: …, to: …, ports: [tcp/443]}`";
 
-fn ports(node: &YamlNode, found: &mut Diagnostics) -> Vec<TrafficPattern> {
-    one_or_more(node, "ports", found, |node, found| {
-        node.text(found).and_then(|text| parsed(&text, found))
+fn ports(node: &YamlNode, diagnostics: &mut Diagnostics) -> Vec<TrafficPattern> {
+    one_or_more(node, "ports", diagnostics, |node, diagnostics| {
+        node.text(diagnostics)
+            .and_then(|text| parsed(&text, diagnostics))
     })
 }
 
-fn everyone(node: &YamlNode, found: &mut Diagnostics) -> Vec<PartySelector> {
-    one_or_more(node, "senders or receivers", found, who)
+fn everyone(node: &YamlNode, diagnostics: &mut Diagnostics) -> Vec<PartySelector> {
+    one_or_more(node, "senders or receivers", diagnostics, who)
 }
 
 /// An item, or a list of them that is not empty.
 fn one_or_more<Item>(
     node: &YamlNode,
     what: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
     mut item: impl FnMut(&YamlNode, &mut Diagnostics) -> Option<Item>,
 ) -> Vec<Item> {
     match &node.value {
         NodeValue::List(items) if items.is_empty() => {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::InvalidValue,
                 node.span,
                 format!("an empty list of {what} covers nothing"),
             ));
             Vec::new()
         }
-        NodeValue::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
-        NodeValue::Scalar(_) | NodeValue::Map(_) => item(node, found).into_iter().collect(),
+        NodeValue::List(items) => items
+            .iter()
+            .filter_map(|node| item(node, diagnostics))
+            .collect(),
+        NodeValue::Scalar(_) | NodeValue::Map(_) => item(node, diagnostics).into_iter().collect(),
     }
 }
 
-fn who(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector> {
+fn who(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<PartySelector> {
     match &node.value {
-        NodeValue::Map(_) => conditions(node, found),
+        NodeValue::Map(_) => conditions(node, diagnostics),
         NodeValue::Scalar(_) | NodeValue::List(_) => {
-            let text = node.text(found)?;
+            let text = node.text(diagnostics)?;
             let conditions = match text.value.as_str() {
                 "any" => Vec::new(),
                 "outside" => vec![PartyCondition::Outside],
-                _ => vec![PartyCondition::Is(parsed(&text, found)?)],
+                _ => vec![PartyCondition::Is(parsed(&text, diagnostics)?)],
             };
             Some(PartySelector {
                 words: text.value,
@@ -146,21 +158,23 @@ fn who(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector> {
 }
 
 /// A mapping: all of its fields hold.
-fn conditions(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector> {
-    let errors = found.error_count();
-    let mut fields = MappingFields::from_node(node, found)?;
+fn conditions(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<PartySelector> {
+    let errors = diagnostics.error_count();
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let mut said = Vec::new();
     let mut words = Vec::new();
+
     for (name, read) in FIELDS {
-        let Some(text) = fields.text(name, found) else {
+        let Some(text) = fields.text(name, diagnostics) else {
             continue;
         };
         words.push(format!("{name} {}", text.value));
-        said.extend(read(&text, found));
+        said.extend(read(&text, diagnostics));
     }
+
     let except = fields
         .get("except")
-        .map(|node| everyone(node, found))
+        .map(|node| everyone(node, diagnostics))
         .unwrap_or_default();
     if !except.is_empty() {
         let all = except
@@ -174,15 +188,17 @@ fn conditions(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector>
             format!("except {all}")
         });
     }
+
     let span = fields.span;
-    fields.finish(found);
-    if words.is_empty() && found.error_count() == errors {
-        found.push(
+    fields.finish(diagnostics);
+    if words.is_empty() && diagnostics.error_count() == errors {
+        diagnostics.push(
             Diagnostic::at(Code::MissingField, span, "this says nobody")
                 .help("write `any` where everyone is meant"),
         );
     }
-    (found.error_count() == errors).then(|| PartySelector {
+
+    (diagnostics.error_count() == errors).then(|| PartySelector {
         words: words.join(" "),
         conditions: said,
         except,
@@ -201,7 +217,7 @@ const FIELDS: [(&str, FieldReader); 5] = [
     ("cidr", cidr),
 ];
 
-fn endpoint(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
+fn endpoint(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.parse() {
         Ok(subject @ EndpointPattern::Endpoint { .. }) => Some(PartyCondition::Is(subject)),
         Ok(EndpointPattern::Account { .. } | EndpointPattern::Addresses(_)) | Err(_) => invalid(
@@ -211,12 +227,12 @@ fn endpoint(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondit
                 "`{}` is no endpoint; expected `namespace/pod` or `namespace/Kind/name`",
                 text.value
             ),
-            found,
+            diagnostics,
         ),
     }
 }
 
-fn service_account(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
+fn service_account(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
@@ -233,7 +249,7 @@ fn service_account(text: &SpannedString, found: &mut Diagnostics) -> Option<Part
                 "`{}` is no service account; expected `namespace/name`",
                 text.value
             ),
-            found,
+            diagnostics,
         ),
     }
 }
@@ -243,7 +259,7 @@ fn namespace(text: &SpannedString, _: &mut Diagnostics) -> Option<PartyCondition
     Some(PartyCondition::Namespace(text.value.clone()))
 }
 
-fn selected(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
+fn selected(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<PartyCondition> {
     let error = match selector::parse(&text.value) {
         Ok(selector) => return Some(PartyCondition::Selected(selector)),
         Err(error) => error,
@@ -253,43 +269,45 @@ fn selected(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondit
     } else {
         ""
     };
+
     let place = text.inner(error.range);
-    found.push(
+    diagnostics.push(
         Diagnostic::new(Code::SelectorSyntax, error.message)
             .label(place, label)
             .maybe_help(error.help),
     );
+
     None
 }
 
-fn cidr(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
+fn cidr(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.parse() {
         Ok(subject @ EndpointPattern::Addresses(_)) => Some(PartyCondition::Is(subject)),
         Ok(EndpointPattern::Endpoint { .. } | EndpointPattern::Account { .. }) => invalid(
             Code::InvalidCidr,
             text.span,
             format!("`{}` is no address and no CIDR", text.value),
-            found,
+            diagnostics,
         ),
         Err(message) if text.value.contains(['.', ':']) => {
-            invalid(Code::InvalidCidr, text.span, message, found)
+            invalid(Code::InvalidCidr, text.span, message, diagnostics)
         }
         Err(_) => invalid(
             Code::InvalidCidr,
             text.span,
             format!("`{}` is no address and no CIDR", text.value),
-            found,
+            diagnostics,
         ),
     }
 }
 
 fn parsed<Value: FromStr<Err = String>>(
     text: &SpannedString,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Value> {
     match text.value.parse() {
         Ok(value) => Some(value),
-        Err(message) => invalid(Code::InvalidValue, text.span, message, found),
+        Err(message) => invalid(Code::InvalidValue, text.span, message, diagnostics),
     }
 }
 
@@ -297,8 +315,8 @@ fn invalid<Value>(
     code: Code,
     span: Span,
     message: String,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Value> {
-    found.push(Diagnostic::at(code, span, message));
+    diagnostics.push(Diagnostic::at(code, span, message));
     None
 }

@@ -67,6 +67,7 @@ pub fn prove<'input>(
         .iter()
         .flat_map(|assertion| &assertion.what)
         .for_each(|what| what.add_cuts(&mut cuts));
+
     let mut traffic = HeaderSpace::of(&cuts);
     let space = ClusterSpace::new(resolved, &mut traffic);
     let mut prover = AssertionProver {
@@ -80,6 +81,7 @@ pub fn prove<'input>(
         .iter()
         .map(|assertion| prover.verdict(assertion))
         .collect::<Result<Vec<AssertionVerdict<'input>>, Diagnostic>>()?;
+
     let coverage = prover
         .touched
         .map(|touched| touched.coverage(&prover.space.relation, resolved));
@@ -114,6 +116,7 @@ impl<'input> AssertionProver<'_, 'input> {
         let sent = Family::BOTH
             .map(|family| (family, self.sent(&assertion.what, family)))
             .into_iter();
+
         let sent = sent.filter(|(_, sent)| *sent != HeaderSpace::NONE);
         for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, family, sent)) {
             let Some(pair) = self.pair(&ends) else {
@@ -136,12 +139,15 @@ impl<'input> AssertionProver<'_, 'input> {
                 break;
             }
         }
+
         if let Some(case) = fails {
             return self.explained(assertion.expected, case);
         }
+
         if is_empty && empty.is_empty() {
             empty.push(NO_PACKET.to_owned());
         }
+
         Ok(if empty.is_empty() {
             AssertionVerdict::Holds
         } else {
@@ -165,6 +171,7 @@ impl<'input> AssertionProver<'_, 'input> {
                 .into_iter()
                 .for_each(|(class, more)| all.entry(class).or_default().extend(more));
         }
+
         all
     }
 
@@ -200,6 +207,7 @@ impl<'input> AssertionProver<'_, 'input> {
             ExpectedOutcome::Allowed => self.traffic.less(ends.sent, allowed),
             ExpectedOutcome::Denied => self.traffic.and(ends.sent, allowed),
         };
+
         self.traffic
             .classes(wrong)
             .filter(|class| class.example().is_some())
@@ -238,6 +246,7 @@ fn pairs<'spots>(
     };
     let all = of_family(from).flat_map(move |from| of_family(to).map(move |to| (from, to)));
     let is_inside = |spots: &[EndpointAddress]| spots.iter().any(|spot| spot.owner.is_some());
+
     let inside = all.filter(move |((_, from), (_, to))| is_inside(from) || is_inside(to));
     inside.map(
         move |(((_, source), from), ((_, destination), to))| ClassPair {
@@ -278,6 +287,7 @@ fn case(
         ports,
         icmp,
     };
+
     Some(QueryCase {
         from: from.end()?,
         to: to.end()?,

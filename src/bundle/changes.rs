@@ -43,6 +43,7 @@ impl ScriptChange {
             chains: count(|line| line.starts_with(':')),
             rules: count(|line| line.starts_with('-')),
         };
+
         let counts = [change.sets, change.members, change.chains, change.rules];
         counts
             .iter()
@@ -69,6 +70,7 @@ impl LineCount {
         let mut count = Self::default();
         let [mut old, mut new] =
             [old, new].map(|lines| lines.iter().filter(|(_, line)| sort(line)).peekable());
+
         loop {
             let order = match (old.peek(), new.peek()) {
                 (Some(before), Some(after)) => before.cmp(after),
@@ -114,6 +116,7 @@ impl fmt::Display for ScriptChange {
                     part('-', count.removed)
                 )
             });
+
         write!(
             out,
             "{}: {}",

@@ -42,6 +42,7 @@ impl BundleComparison {
                 .files
                 .insert(path, FileEntry::for_text(text, counts));
         }
+
         self.index
             .extensions
             .extend(part.extensions.iter().cloned());
@@ -72,6 +73,7 @@ impl BundleComparison {
                 self.only_on_disk(&name, *kind)?;
             }
         }
+
         let index = self.index.to_json();
         self.compare(INDEX_FILE, &index)?;
         Ok(self.diff)
@@ -84,6 +86,7 @@ impl BundleComparison {
         } else {
             FileContent::Missing
         };
+
         match content {
             FileContent::File(bytes) if !bytes.is_empty() => {
                 let old = String::from_utf8_lossy(&bytes);
@@ -96,6 +99,7 @@ impl BundleComparison {
                 });
             }
         }
+
         Ok(())
     }
 
@@ -113,9 +117,11 @@ impl BundleComparison {
                 return Ok(());
             }
         };
+
         if old != new {
             self.diff.add(|out| unified(path, [&old, new], out));
         }
+
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! The directory of a bundle that is read. No symbolic link in it is followed.
 //!
 //! What a link names may change without a change in the bundle, and no bundle has one. Every reader
-//! goes through [`BundleDirectory`], which opens each directory by the one that holds it: a link that
-//! takes the place of a directory meanwhile is not followed either. The way to the bundle is the
-//! user's, who may have it lead through links.
+//! goes through [`BundleDirectory`], which opens each directory by the one that holds it: a link
+//! that takes the place of a directory meanwhile is not followed either. The way to the bundle is
+//! the user's, who may have it lead through links.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -109,6 +109,7 @@ impl BundleDirectory {
                 &error.into(),
             )
         };
+
         for entry in Dir::read_from(directory).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -126,6 +127,7 @@ impl BundleDirectory {
             }
             entries.insert(path, kind);
         }
+
         Ok(())
     }
 

@@ -52,6 +52,7 @@ fn is_file(found: FileType) -> io::Result<()> {
         _ if found.is_socket() => "a socket",
         _ => "a device",
     };
+
     Err(io::Error::new(
         io::ErrorKind::InvalidInput,
         format!("it is {what}, and no file"),

@@ -115,6 +115,7 @@ impl ScriptCounts {
             .into_iter()
             .chain(&program.early)
             .map(table);
+
         std::iter::once(ScriptCounts::Sets {
             sets: program.sets.len(),
             members,

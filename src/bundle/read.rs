@@ -114,6 +114,7 @@ impl BundleOnDisk {
         let IndexFormat {
             format_version: format,
         } = serde_json::from_slice(&text).map_err(bad_index)?;
+
         if format != FORMAT_VERSION {
             let message = format!(
                 "`{}` is a bundle of format {format}, and this version reads {FORMAT_VERSION}",
@@ -123,6 +124,7 @@ impl BundleOnDisk {
                         install the version that rendered it";
             return Err(Diagnostic::new(Code::BundleFormat, message).help(help));
         }
+
         let listed: ParsedIndex = serde_json::from_slice(&text).map_err(bad_index)?;
         match listed.stray() {
             None => Ok(Self {
@@ -165,6 +167,7 @@ impl BundleOnDisk {
                 || path == &Path::new(NODES) && **kind == FileType::Directory
                 || path::node_of(path).is_some()
         };
+
         let strays = self
             .entries
             .iter()
@@ -208,6 +211,7 @@ impl BundleOnDisk {
             .entries
             .range(folder.clone()..)
             .map(|(path, _)| path.clone());
+
         let mut paths: BTreeSet<PathBuf> =
             there.take_while(|path| path.starts_with(&folder)).collect();
         paths.extend(self.files_of(name).map(|(path, _)| PathBuf::from(path)));
@@ -217,6 +221,7 @@ impl BundleOnDisk {
                 kind: FileProblemKind::NodeNotListed,
             });
         }
+
         for path in paths.iter().filter(|path| {
             **path != folder || self.entries.get(*path) != Some(&FileType::Directory)
         }) {
@@ -232,6 +237,7 @@ impl BundleOnDisk {
                 node.texts.insert(file.to_owned(), text);
             }
         }
+
         Ok(node)
     }
 
@@ -252,6 +258,7 @@ impl BundleOnDisk {
             FileContent::Other(_) => return Ok((None, Some(FileProblemKind::NotAFile))),
         };
         let length = bytes.len() as u64;
+
         let kind = match self.listed.files.get(path) {
             None => Some(FileProblemKind::NotListed),
             Some(entry) if entry.bytes != length => {

@@ -22,6 +22,7 @@ fn part(node: &str, sets: &str) -> NodePart {
         chains: 0,
         rules: 0,
     };
+
     NodePart {
         node: node.to_owned(),
         scripts,
@@ -73,6 +74,7 @@ fn a_bundle_replaces_a_bundle_whole() {
         "new\n"
     );
     assert!(!place.join("nodes/b").exists());
+
     assert_eq!(
         fs::read_dir(home.path().join("deep")).unwrap().count(),
         1,
@@ -84,6 +86,7 @@ fn a_bundle_replaces_a_bundle_whole() {
 fn a_directory_keeps_its_mode_when_a_bundle_replaces_it() {
     let home = tempfile::tempdir().unwrap();
     let place = home.path().join("bundle");
+
     for mode in [0o700, 0o2750, 0o755] {
         let _ = fs::remove_dir_all(&place);
         fs::create_dir(&place).unwrap();
@@ -117,6 +120,7 @@ fn nothing_but_a_bundle_is_replaced() {
         fs::read_to_string(home.path().join("letter.txt")).unwrap(),
         "dear"
     );
+
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
@@ -171,6 +175,7 @@ fn only_scripts_of_nodes_have_paths_in_a_bundle() {
             assert_eq!(folder.join(file), Path::new(&path));
         }
     }
+
     let too_long = format!("nodes/{longest}n/sets.ipset");
     let others = [
         "",
@@ -213,6 +218,7 @@ fn a_comparison_shows_what_differs_and_what_is_too_much() {
     let all = [part("a", "1\n2\n"), part("b", "x\n")];
     write(&place, &all).unwrap();
     assert_eq!(compare(&place, &all), "");
+
     let diff = compare(&place, &[part("a", "1\n3\n")]);
     for line in [
         "--- a/nodes/a/sets.ipset",
@@ -227,6 +233,7 @@ fn a_comparison_shows_what_differs_and_what_is_too_much() {
             "{line} in:\n{diff}"
         );
     }
+
     fs::write(place.join(INDEX_FILE), "{}\n").unwrap();
     assert!(compare(&place, &all).contains("+++ b/palisade.json"));
 }

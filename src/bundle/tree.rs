@@ -124,6 +124,7 @@ impl BundleFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
+
         foreign.sort_unstable();
         match foreign
             .is_empty()
@@ -164,6 +165,7 @@ impl BundleFiles {
                 remove(directory, name, AtFlags::empty(), removes)?;
             }
         }
+
         Ok(())
     }
 }

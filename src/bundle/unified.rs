@@ -103,6 +103,7 @@ mod tests {
                 "@@ -1,3 +1,4 @@\n+0\n 1\n 2\n 3\n@@ -7,4 +8,3 @@\n 7\n 8\n 9\n-10\n",
             ),
         ];
+
         for (old, new, expected) in cases {
             assert_eq!(hunks(old, new), expected, "{old:?} to {new:?}");
         }

@@ -13,7 +13,8 @@ use crate::bundle::{
 };
 use crate::diagnostic::{Code, Diagnostic};
 
-/// A bundle that is being written. Dropped before [`BundleWriter::finish`], it leaves nothing behind.
+/// A bundle that is being written. Dropped before [`BundleWriter::finish`], it leaves nothing
+/// behind.
 #[derive(Debug)]
 pub struct BundleWriter {
     place: PathBuf,
@@ -107,6 +108,7 @@ impl BundleWriter {
             _ => Path::new("."),
         };
         let parents = CreatedParents::make(parent).map_err(|error| unwritable(parent, &error))?;
+
         let directory = tempfile::Builder::new()
             .prefix(".palisade-")
             .tempdir_in(parent)
@@ -132,6 +134,7 @@ impl BundleWriter {
                 .files
                 .insert(path, FileEntry::for_text(text, counts));
         }
+
         self.index
             .extensions
             .extend(part.extensions.iter().cloned());
@@ -285,6 +288,7 @@ impl LeftoverEntries {
         } else {
             named(&self.entries)
         };
+
         let message = format!(
             "what came into the bundle's directory while it was replaced was kept in `{}`: {what}",
             self.place.display()

@@ -88,12 +88,14 @@ pub(super) fn run(
         runner: &mut processes,
         settings,
     };
+
     if arguments.dry_run {
         return match apply::inspect(&mut node, &wanted) {
             Ok(look) => show(&look, &wanted, report),
             Err(error) => node::fail(&error, &processes, report),
         };
     }
+
     let outcome = match arguments.confirm {
         None => apply::run(&mut node, &wanted),
         Some(seconds) => apply::run_to_be_confirmed(
@@ -137,6 +139,7 @@ fn report_outcome(
         },
         report,
     );
+
     match problem {
         None => status,
         Some(problem) => {
@@ -163,6 +166,7 @@ fn show(look: &Inspection, wanted: &TargetBundle, report: &mut OutputStreams) ->
         }
         false => BufferedOutput::capture(|out| look.plan.text(out)),
     };
+
     match report.data(&text) {
         Ok(()) => ExitStatus::Clean,
         Err(diagnostic) => report.diagnostic(diagnostic),

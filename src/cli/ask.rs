@@ -66,6 +66,7 @@ pub(super) fn run(
     let mut found = Diagnostics::default();
     let files = input::read(&asked.paths, &mut found);
     let mut input = crate::read(&files, input::staging(asked.staged), &mut found);
+
     if !found.has_errors() {
         let edited = asked
             .labels
@@ -73,9 +74,11 @@ pub(super) fn run(
             .try_for_each(|edit| input.inventory.edit(edit));
         edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
     }
+
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let told = match found.has_errors() {
         true => None,
@@ -84,6 +87,7 @@ pub(super) fn run(
             .ok(),
     };
     let status = report.diagnostics(&found, &files);
+
     match told {
         Some((text, answered)) if status == ExitStatus::Clean => report.answer(&text, answered),
         Some(_) | None => status,
@@ -119,6 +123,7 @@ fn report_answer(
         true => eval::json(&answer, detail, out),
         false => eval::text(&answer, detail, out),
     });
+
     let status = match answer.verdict() {
         QueryVerdict::Allowed => ExitStatus::Clean,
         QueryVerdict::Denied | QueryVerdict::Mixed => ExitStatus::Differs,

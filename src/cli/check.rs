@@ -39,13 +39,16 @@ pub(super) fn run(
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+
     if !found.has_errors() {
         let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
         lint::all(&resolved, &levels, &mut found);
     }
+
     if report.diagnostics(&found, &files) != ExitStatus::Clean {
         return ExitStatus::Invalid;
     }
+
     let policies = input.policies.policies().count();
     let tiers = input.policies.tiers.len();
     let endpoints = input.inventory.endpoints.len();
@@ -53,6 +56,7 @@ pub(super) fn run(
     report.remark(&format!(
         "valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {nodes} nodes"
     ));
+
     match found.lint_count() {
         0 => ExitStatus::Clean,
         findings => {

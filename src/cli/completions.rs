@@ -22,7 +22,10 @@ pub(super) struct CompletionsArguments {
 #[derive(Debug, Args)]
 pub(super) struct ManArguments {}
 
-pub(super) fn completions(arguments: &CompletionsArguments, report: &mut OutputStreams) -> ExitStatus {
+pub(super) fn completions(
+    arguments: &CompletionsArguments,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut program(), "palisade", &mut script);
     report.data_by(|_, out| out.without_input(&script))
@@ -59,11 +62,13 @@ fn section(command: clap::Command, out: &mut dyn std::io::Write) -> std::io::Res
         }
     });
     let page = clap_mangen::Man::new(command);
+
     writeln!(out, ".SH \"PALISADE {name}\"")?;
     let mut parts = Vec::new();
     page.render_synopsis_section(&mut parts)?;
     page.render_description_section(&mut parts)?;
     page.render_options_section(&mut parts)?;
+
     // sections of the command are parts of its section here
     let text = String::from_utf8_lossy(&parts).replace(".SH ", ".SS ");
     out.write_all(text.as_bytes())

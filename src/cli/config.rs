@@ -136,6 +136,7 @@ pub(super) fn load(
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     stated_levels(&file, &name)?;
+
     let calico = FailsafePorts::default();
     let failsafes = FailsafePorts {
         inbound: ports(
@@ -151,6 +152,7 @@ pub(super) fn load(
         )?
         .unwrap_or(calico.outbound),
     };
+
     let options = CompileOptions {
         failsafes,
         source_validation: choose(
@@ -187,6 +189,7 @@ pub(super) fn load(
         extensions: chosen(&choices.extensions, &file, &name)?,
     };
     let directory = choices.templates.as_ref().or(file.templates.as_ref());
+
     let replaced = directory
         .map(|directory| read_templates(directory))
         .transpose()?
@@ -214,6 +217,7 @@ fn chosen(
     if !allowed.extensions.is_empty() {
         return Ok(allowed.extensions.iter().cloned().collect());
     }
+
     let read = file.allow_extensions.iter().map(|name| name.parse());
     let invalid = |what: String| {
         Diagnostic::new(
@@ -221,6 +225,7 @@ fn chosen(
             format!("`{path}`: `allowExtensions`: {what}"),
         )
     };
+
     read.collect::<Result<ExtensionSet, String>>()
         .map_err(invalid)
 }
@@ -254,6 +259,7 @@ fn stated_levels(file: &ConfigFile, path: &str) -> Result<LintLevels, Diagnostic
         };
         levels.set(code, level);
     }
+
     Ok(levels)
 }
 
@@ -347,6 +353,7 @@ fn read(path: &Path) -> Result<ConfigFile, Diagnostic> {
         );
         Diagnostic::new(Code::InvalidConfig, message)
     };
+
     let text = input::read_named(path)
         .and_then(text)
         .map_err(|error| invalid(&error).help("check `--config` and PALISADE_CONFIG"))?;
@@ -370,6 +377,7 @@ fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic>
         return Err(Diagnostic::new(Code::Unreadable, message)
             .help("`--templates` takes a directory, as templates/README.md describes it"));
     }
+
     let mut replaced = Vec::new();
     for template in TEMPLATES {
         let path = directory.join(template.file);
@@ -384,6 +392,7 @@ fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic>
             }
         }
     }
+
     if replaced.is_empty() {
         let names = TEMPLATES
             .map(|template| format!("`{}`", template.file))
@@ -392,5 +401,6 @@ fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic>
         return Err(Diagnostic::new(Code::InvalidTemplate, message)
             .help("put one there, or leave `--templates` out"));
     }
+
     Ok(replaced)
 }

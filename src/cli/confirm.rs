@@ -54,6 +54,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
             Err(error) => return node::fail(&error, &processes, report),
         },
     };
+
     report.remark(text);
     status
 }

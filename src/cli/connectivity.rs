@@ -60,17 +60,21 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+
     if !arguments.allow_no_endpoints {
         emptiness::refuse(&input, "the list", &mut found);
     }
+
     emptiness::note_unpoliced(&input, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let answer = connectivity::list(&resolved, &arguments.asked());
     let answer = answer.map_err(|diagnostic| found.push(diagnostic)).ok();
     let status = report.diagnostics(&found, &files);
+
     match answer {
         Some(answer) if status == ExitStatus::Clean => {
             report.data_by(|format, out| write(&answer, format, out))

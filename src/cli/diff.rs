@@ -86,6 +86,7 @@ pub(super) fn run(
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
     let new = arguments.new.as_ref().unwrap_or(&arguments.old);
+
     let mut sides = thread::scope(|scope| {
         let other = scope.spawn(|| arguments.read(new, &arguments.labels));
         let own = arguments.read(&arguments.old, &[]);
@@ -100,11 +101,13 @@ pub(super) fn run(
             "the new state could not be read",
         ));
     };
+
     let names = [&arguments.old, new].map(|path| path.display().to_string());
     let is_refused = sides.old.found.has_errors() || sides.new.found.has_errors();
     if is_refused {
         return refuse(sides, report);
     }
+
     let told = arguments.report_diff(sides, &names, (&options, &templates), report);
     let status = report.diagnostics(&sides.new.found, &sides.new.files);
     match told {
@@ -127,11 +130,11 @@ fn refuse(sides: &OldNew<DiffSide>, report: &mut OutputStreams) -> ExitStatus {
 
 impl Arguments {
     fn read(&self, path: &Path, labels: &[LabelEdit]) -> DiffSide {
-        let mut found = Diagnostics::default();
+        let mut diagnostics = Diagnostics::default();
         let files = match GitRevision::parse(path) {
-            Some(Ok(revision)) => revision.read(&self.with, &mut found),
+            Some(Ok(revision)) => revision.read(&self.with, &mut diagnostics),
             Some(Err(diagnostic)) => {
-                found.push(diagnostic);
+                diagnostics.push(diagnostic);
                 SourceFiles::default()
             }
             None => {
@@ -139,28 +142,31 @@ impl Arguments {
                     .chain(self.with.iter().map(PathBuf::as_path))
                     .map(Path::to_owned)
                     .collect();
-                input::read(&paths, &mut found)
+                input::read(&paths, &mut diagnostics)
             }
         };
-        let mut input = crate::read(&files, input::staging(self.staged), &mut found);
-        if !found.has_errors() {
+        let mut input = crate::read(&files, input::staging(self.staged), &mut diagnostics);
+
+        if !diagnostics.has_errors() {
             let edited = labels
                 .iter()
                 .try_for_each(|edit| input.inventory.edit(edit));
-            edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
+            edited.unwrap_or_else(|diagnostic| diagnostics.push(diagnostic));
         }
+
         if !self.allow_no_endpoints {
             emptiness::refuse(
                 &input,
                 &format!("a comparison with `{}`", path.display()),
-                &mut found,
+                &mut diagnostics,
             );
         }
-        emptiness::note_unpoliced(&input, &mut found);
+
+        emptiness::note_unpoliced(&input, &mut diagnostics);
         DiffSide {
             files,
             input,
-            found,
+            found: diagnostics,
         }
     }
 
@@ -191,9 +197,11 @@ impl Arguments {
             )?),
             false => None,
         };
+
         if sides.old.found.has_errors() || sides.new.found.has_errors() {
             return Ok(None);
         }
+
         let mut difference = diff::between(&before, &after, choices.0);
         let is_equal = difference.is_empty();
         let files = OldNew {
@@ -218,9 +226,11 @@ impl Arguments {
             OutputFormat::Md => answers::markdown(&comparison, out),
             OutputFormat::Sarif => answers::sarif(&comparison, out),
         });
+
         if is_equal {
             report.remark("equal: no connection is gained or lost");
         }
+
         if nodes.is_none()
             && self.nodes == ExitCondition::Auto
             && !before.inventory.nodes.is_empty()
@@ -231,6 +241,7 @@ impl Arguments {
                  always` does it"
             ));
         }
+
         Ok(Some((
             text,
             if is_equal {
@@ -268,19 +279,22 @@ fn changed_nodes(
         .collect();
     names.sort_unstable();
     names.dedup();
+
     let compile = |state: &ResolvedPolicy<'_>,
                    name: &str,
-                   found: &mut Diagnostics|
+                   diagnostics: &mut Diagnostics|
      -> Result<Option<NodePart>, Diagnostic> {
         match state.inventory.find_node(name) {
-            Some(node) => crate::compile(state, node, options, templates, found),
+            Some(node) => crate::compile(state, node, options, templates, diagnostics),
             None => Ok(None),
         }
     };
     let mut changes = Vec::new();
+
     for name in names {
         let (then, now) = (compile(old, name, before)?, compile(new, name, after)?);
         changes.extend(ScriptChange::between(then.as_ref(), now.as_ref()));
     }
+
     Ok(changes)
 }

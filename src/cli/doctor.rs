@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
         arguments.options.settings().backend,
     );
     let is_json = report.is_json();
+
     let told = report.data_by(|_, out| {
         if is_json {
             found.json(out)

@@ -7,23 +7,23 @@ use crate::Input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 
 /// Refuses an input without endpoints; `what` would be about them.
-pub(super) fn refuse(input: &Input, what: &str, found: &mut Diagnostics) {
+pub(super) fn refuse(input: &Input, what: &str, diagnostics: &mut Diagnostics) {
     let has_endpoints =
         !input.inventory.endpoints.is_empty() || !input.policies.host_endpoints.is_empty();
-    if has_endpoints || found.has_errors() {
+    if has_endpoints || diagnostics.has_errors() {
         return;
     }
     let message = format!("the input has no endpoint, so {what} would say nothing");
     let help = "add the cluster's pods, or the workloads that make them; where it has none, say \
                 `--allow-no-endpoints`";
-    found.push(Diagnostic::new(Code::MissingEndpoints, message).help(help));
+    diagnostics.push(Diagnostic::new(Code::MissingEndpoints, message).help(help));
 }
 
 /// Notes that there is no policy in an input that something is said about.
-pub(super) fn note_unpoliced(input: &Input, found: &mut Diagnostics) {
-    if input.policies.policies().next().is_none() && !found.has_errors() {
+pub(super) fn note_unpoliced(input: &Input, diagnostics: &mut Diagnostics) {
+    if input.policies.policies().next().is_none() && !diagnostics.has_errors() {
         let message =
             "there is no policy in the input: all is allowed that profiles and nodes do not deny";
-        found.push(Diagnostic::new(Code::Unpoliced, message));
+        diagnostics.push(Diagnostic::new(Code::Unpoliced, message));
     }
 }

@@ -39,6 +39,7 @@ impl GitRevision {
         if revision.is_empty() || revision.starts_with('-') {
             return Some(Err(unknown(revision)));
         }
+
         Some(Ok(Self {
             revision: revision.to_owned(),
             path: plain(path),
@@ -47,20 +48,25 @@ impl GitRevision {
 
     /// Reads a file, or all manifests of a directory but hidden ones; and paths of the file system
     /// beside it.
-    pub(super) fn read(&self, beside: &[PathBuf], found: &mut Diagnostics) -> SourceFiles {
-        let mut files = input::read(beside, found);
-        if let Err(diagnostic) = self.add_to(&mut files, found) {
-            found.push(diagnostic);
+    pub(super) fn read(&self, beside: &[PathBuf], diagnostics: &mut Diagnostics) -> SourceFiles {
+        let mut files = input::read(beside, diagnostics);
+        if let Err(diagnostic) = self.add_to(&mut files, diagnostics) {
+            diagnostics.push(diagnostic);
         }
         files
     }
 
-    fn add_to(&self, files: &mut SourceFiles, found: &mut Diagnostics) -> Result<(), Diagnostic> {
+    fn add_to(
+        &self,
+        files: &mut SourceFiles,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<(), Diagnostic> {
         if !git(["rev-parse", "--git-dir"])?.is_done {
             let message = "the working directory is in no git repository".to_owned();
             return Err(Diagnostic::new(Code::NotARepository, message)
                 .help("run `palisade` in the repository that has the revision"));
         }
+
         let commit = git([
             "rev-parse",
             "--verify",
@@ -69,16 +75,18 @@ impl GitRevision {
             &format!("{}^{{commit}}", self.revision),
         ])?;
         let commit = commit.line().ok_or_else(|| unknown(&self.revision))?;
-        let wanted = self.wanted(&commit, found)?;
+        let wanted = self.wanted(&commit, diagnostics)?;
         let mut reader = GitObjectReader::start().map_err(|error| not_started(&error))?;
+
         for GitObjectRequest { object, path } in wanted {
             let name = format!("{PREFIX}{}:{path}", self.revision);
             let bytes = reader.read(&object);
             let is_in_directory = path != self.path;
             if !(is_in_directory && input::is_bundle_index(Path::new(&path), &bytes)) {
-                input::add(files, &name, bytes, found);
+                input::add(files, &name, bytes, diagnostics);
             }
         }
+
         Ok(())
     }
 
@@ -86,7 +94,7 @@ impl GitRevision {
     fn wanted(
         &self,
         commit: &str,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> Result<Vec<GitObjectRequest>, Diagnostic> {
         let object = format!("{commit}:{}", self.path);
         let kind = git(["cat-file", "-t", &object])?.line();
@@ -124,7 +132,7 @@ impl GitRevision {
 
         let roots = build_roots::among(entries.iter().map(|(_, below)| *below));
         for (directory, builder) in &roots {
-            found.push(self.refusal(*builder, &self.below(directory)));
+            diagnostics.push(self.refusal(*builder, &self.below(directory)));
         }
 
         let mut wanted = Vec::new();
@@ -143,10 +151,10 @@ impl GitRevision {
                         path,
                     }))
                 }
-                _ => found.push(not_followed(&path)),
+                _ => diagnostics.push(not_followed(&path)),
             }
         }
-        if wanted.is_empty() && !found.has_errors() {
+        if wanted.is_empty() && !diagnostics.has_errors() {
             return Err(input::without_manifest(&format!(
                 "{PREFIX}{}:{}",
                 self.revision, self.path
@@ -250,6 +258,7 @@ fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<GitOutput, Diagno
             .stderr(Stdio::null())
             .output()
     };
+
     match command().and_then(run) {
         Ok(output) => Ok(GitOutput {
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -286,20 +295,24 @@ impl GitObjectReader {
         let (Some(stdin), Some(stdout)) = (&mut self.child.stdin, &mut self.child.stdout) else {
             return Err(broken());
         };
+
         writeln!(stdin, "{object}")?;
         stdin.flush()?;
         let mut header = Vec::new();
+
         let mut byte = [0];
         while byte != [b'\n'] {
             stdout.read_exact(&mut byte)?;
             header.extend(byte);
         }
+
         let header = String::from_utf8_lossy(&header);
         let size = header
             .trim_end()
             .rsplit_once(' ')
             .and_then(|(_, size)| size.parse::<usize>().ok())
             .ok_or_else(broken)?;
+
         let mut bytes = vec![0; size + 1];
         stdout.read_exact(&mut bytes)?;
         bytes.truncate(size);

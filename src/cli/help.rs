@@ -9,7 +9,7 @@ use crate::cli::format::FORMATS;
 use crate::cli::report::{self, OutputStreams};
 use crate::cli::{ExitStatus, program};
 use crate::diagnostic::{Code, Diagnostic, nearest};
-use crate::output::Terminal;
+use crate::output::TerminalWriter;
 
 /// Print the help of a command, or the entry of a diagnostic or lint
 ///
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
     if let [word] = arguments.topic.as_slice()
         && let Some(code) = Code::by_name(word)
     {
-        return report.data_by(|_, out| entry(code, &mut Terminal::on(out)));
+        return report.data_by(|_, out| entry(code, &mut TerminalWriter::on(out)));
     }
     if let Some(word) = unknown(&arguments.topic) {
         return report.diagnostic(refusal(word));
@@ -93,11 +93,12 @@ fn refusal(word: &str) -> Diagnostic {
 }
 
 /// Prints an entry: the fences of Markdown become an indent.
-fn entry(code: Code, out: &mut Terminal<'_, '_>) {
+fn entry(code: Code, out: &mut TerminalWriter<'_, '_>) {
     out.literal(code.severity().name());
     out.line(format_args!("[{code}]: {}", code.description()));
     out.literal("\n");
     let mut is_block = false;
+
     for line in code.entry().lines() {
         if let Some(about) = line.strip_prefix("```") {
             is_block = !is_block;

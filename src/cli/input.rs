@@ -32,32 +32,40 @@ const MOST_OF_DEVICE: u64 = 16 << 20;
 /// in a directory is neither file nor directory: a pipe would be waited on, and a link to nowhere
 /// may stand for policy that is missing. So may a directory without any manifest: it is perhaps not
 /// mounted, or cloned by half. A directory that a program builds manifests from is not read, nor is
-/// what lies below it (decision 33).
-pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> SourceFiles {
+/// what lies below it (semantics §9.33).
+pub(super) fn read(paths: &[PathBuf], diagnostics: &mut Diagnostics) -> SourceFiles {
     let mut files = SourceFiles::default();
-    read_into(&mut files, paths, &mut VisitedPaths::default(), found);
+    read_into(&mut files, paths, &mut VisitedPaths::default(), diagnostics);
     files
 }
 
 /// As [`read`], but for one file or directory that lies below a path.
-pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics) -> SourceFiles {
+pub(super) fn read_but(
+    paths: &[PathBuf],
+    other: &Path,
+    diagnostics: &mut Diagnostics,
+) -> SourceFiles {
     let mut files = SourceFiles::default();
     let mut seen = VisitedPaths {
         other: fs::canonicalize(other).ok(),
         ..VisitedPaths::default()
     };
-    read_into(&mut files, paths, &mut seen, found);
+    read_into(&mut files, paths, &mut seen, diagnostics);
     files
 }
 
 /// As [`read`], to files that there are; gives the new ones.
-pub(super) fn add_to(files: &mut SourceFiles, path: &Path, found: &mut Diagnostics) -> Vec<FileId> {
+pub(super) fn add_to(
+    files: &mut SourceFiles,
+    path: &Path,
+    diagnostics: &mut Diagnostics,
+) -> Vec<FileId> {
     let before = files.iter().count();
     read_into(
         files,
         &[path.to_owned()],
         &mut VisitedPaths::default(),
-        found,
+        diagnostics,
     );
     files.iter().skip(before).map(|(id, _)| id).collect()
 }
@@ -79,12 +87,12 @@ fn read_into(
     files: &mut SourceFiles,
     paths: &[PathBuf],
     seen: &mut VisitedPaths,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     for path in paths {
         match path.as_os_str() == STDIN {
-            true => add(files, "<stdin>", read_stdin(), found),
-            false => visit(path, files, seen, found),
+            true => add(files, "<stdin>", read_stdin(), diagnostics),
+            false => visit(path, files, seen, diagnostics),
         }
     }
 }
@@ -111,6 +119,7 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
     let sort = file.metadata()?.file_type();
     let is_device = sort.is_char_device() || sort.is_block_device();
     let most = if is_device { MOST_OF_DEVICE } else { MOST };
+
     let mut bytes = Vec::new();
     match file.take(most + 1).read_to_end(&mut bytes)? as u64 > MOST_OF_DEVICE && is_device {
         true => Err(io::Error::new(
@@ -122,14 +131,24 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// What a user names.
-fn visit(path: &Path, files: &mut SourceFiles, seen: &mut VisitedPaths, found: &mut Diagnostics) {
+fn visit(
+    path: &Path,
+    files: &mut SourceFiles,
+    seen: &mut VisitedPaths,
+    diagnostics: &mut Diagnostics,
+) {
     match path.is_dir() {
         false if let Some(builder) = ManifestBuilder::of_file(path) => {
-            found.push(builder.refusal(path.parent().unwrap_or(Path::new(""))));
+            diagnostics.push(builder.refusal(path.parent().unwrap_or(Path::new(""))));
         }
-        false => add(files, &path.display().to_string(), read_named(path), found),
-        true if visit_directory(path, files, seen, found) => {}
-        true => found.push(without_manifest(&path.display().to_string())),
+        false => add(
+            files,
+            &path.display().to_string(),
+            read_named(path),
+            diagnostics,
+        ),
+        true if visit_directory(path, files, seen, diagnostics) => {}
+        true => diagnostics.push(without_manifest(&path.display().to_string())),
     }
 }
 
@@ -139,40 +158,43 @@ fn visit_directory(
     path: &Path,
     files: &mut SourceFiles,
     seen: &mut VisitedPaths,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> bool {
     let listed = fs::canonicalize(path).and_then(|real| list(path).map(|entries| (real, entries)));
     let (real, entries) = match listed {
         Ok(listed) => listed,
         Err(error) => {
-            found.push(unreadable(&path.display().to_string(), &error));
+            diagnostics.push(unreadable(&path.display().to_string(), &error));
             return true;
         }
     };
+
     if let Some(has_manifest) = seen.directories.get(&real) {
         return *has_manifest;
     }
     if let Some(builder) = builder(&entries) {
         seen.directories.insert(real, true);
-        found.push(builder.refusal(path));
+        diagnostics.push(builder.refusal(path));
         if builder.has_roots_below() {
-            visit_build_root(&entries, files, seen, found);
+            visit_build_root(&entries, files, seen, diagnostics);
         }
         return true;
     }
     if seen.is_in_build_root {
         if seen.in_build_roots.insert(real) {
-            visit_build_root(&entries, files, seen, found);
+            visit_build_root(&entries, files, seen, diagnostics);
         }
         return false;
     }
+
     seen.directories.insert(real.clone(), false);
     hidden_manifests(path)
         .into_iter()
-        .for_each(|warning| found.push(warning));
+        .for_each(|warning| diagnostics.push(warning));
+
     let with_manifests = entries
         .iter()
-        .filter(|entry| visit_entry(entry, files, seen, found))
+        .filter(|entry| visit_entry(entry, files, seen, diagnostics))
         .count();
     seen.directories.insert(real, with_manifests > 0);
     with_manifests > 0
@@ -194,11 +216,11 @@ fn visit_build_root(
     entries: &[PathBuf],
     files: &mut SourceFiles,
     seen: &mut VisitedPaths,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let was_in_build_root = std::mem::replace(&mut seen.is_in_build_root, true);
     for entry in entries.iter().filter(|entry| entry.is_dir()) {
-        visit_directory(entry, files, seen, found);
+        visit_directory(entry, files, seen, diagnostics);
     }
     seen.is_in_build_root = was_in_build_root;
 }
@@ -230,11 +252,13 @@ fn hidden_manifests(directory: &Path) -> Option<Diagnostic> {
         let text = String::from_utf8_lossy(&text);
         text.contains("apiVersion") && text.contains("kind")
     };
+
     let hidden = entries
         .filter(|path| is_hidden(path) && is_manifest(path))
         .filter(is_object);
     let mut names: Vec<String> = hidden.map(|path| path.display().to_string()).collect();
     names.sort_unstable();
+
     let first = names.first()?;
     let message = match names.len() {
         1 => format!("`{first}` looks like a manifest, and is not read because it is hidden"),
@@ -243,6 +267,7 @@ fn hidden_manifests(directory: &Path) -> Option<Diagnostic> {
             count - 1
         ),
     };
+
     Some(
         Diagnostic::new(Code::HiddenManifests, message)
             .help("rename them, or name them themselves if they are to be read"),
@@ -254,30 +279,32 @@ fn visit_entry(
     path: &Path,
     files: &mut SourceFiles,
     seen: &mut VisitedPaths,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> bool {
     if seen.other.is_some() && fs::canonicalize(path).ok() == seen.other {
         return true;
     }
+
     match fs::metadata(path) {
-        Ok(about) if about.is_dir() => return visit_directory(path, files, seen, found),
+        Ok(about) if about.is_dir() => return visit_directory(path, files, seen, diagnostics),
         Ok(_) if !is_manifest(path) => return false,
         Ok(about) if about.is_file() => {
             let bytes = read_named(path);
             if is_bundle_index(path, &bytes) {
                 return false;
             }
-            add(files, &path.display().to_string(), bytes, found);
+            add(files, &path.display().to_string(), bytes, diagnostics);
         }
         Ok(_) => {
             let message = format!("`{}` is neither a file nor a directory", path.display());
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::Unreadable, message)
                     .help("remove it, or name it itself if it is to be read"),
             );
         }
-        Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
+        Err(error) => diagnostics.push(unreadable(&path.display().to_string(), &error)),
     }
+
     true
 }
 
@@ -337,7 +364,7 @@ pub(super) fn add(
     files: &mut SourceFiles,
     name: &str,
     bytes: io::Result<Vec<u8>>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let text = match bytes.map(String::from_utf8) {
         Ok(Ok(text)) => text,
@@ -351,19 +378,20 @@ pub(super) fn add(
                 .count()
                 + 1;
             let message = format!("`{name}` is not UTF-8: line {line}, byte {offset} of the file");
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::NotUtf8, message).help("save it as UTF-8, or leave it out"),
             );
             return;
         }
         Err(error) => {
-            found.push(unreadable(name, &error));
+            diagnostics.push(unreadable(name, &error));
             return;
         }
     };
+
     if let Err(length) = files.add(name, text) {
         let message = format!("`{name}` has {length} bytes, and a file may have 4 GiB");
-        found.push(Diagnostic::new(Code::TooLarge, message).help("split it"));
+        diagnostics.push(Diagnostic::new(Code::TooLarge, message).help("split it"));
     }
 }
 

@@ -190,12 +190,14 @@ fn parse() -> Result<Arguments, clap::Error> {
     let matches = program.try_get_matches_from_mut(std::env::args_os())?;
     let arguments =
         Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
+
     let command = matches
         .subcommand_name()
         .and_then(|name| program.find_subcommand(name));
     if let Some(command) = command {
         format::check(arguments.global.format, command)?;
     }
+
     Ok(arguments)
 }
 
@@ -206,9 +208,12 @@ pub fn run() -> ExitStatus {
         Err(error) => return report::usage(&error),
     };
     let mut report = OutputStreams::new(&arguments.global, arguments.command.writes());
+
     match arguments.command {
         CliCommand::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
-        CliCommand::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Render(own) => {
+            render::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
         CliCommand::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Explain(own) => {
             explain::run(&own, arguments.global.config.as_deref(), &mut report)
@@ -216,7 +221,9 @@ pub fn run() -> ExitStatus {
         CliCommand::Connectivity(own) => connectivity::run(&own, &mut report),
         CliCommand::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Test(own) => test::run(&own, &mut report),
-        CliCommand::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Verify(own) => {
+            verify::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
         CliCommand::Selector(own) => selector::run(&own, &mut report),
         CliCommand::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Confirm(own) => confirm::run(&own, &mut report),
@@ -224,7 +231,9 @@ pub fn run() -> ExitStatus {
             reconcile::run(&own, arguments.global.config.as_deref(), &mut report)
         }
         CliCommand::Uninstall(own) => uninstall::run(&own, &mut report),
-        CliCommand::Status(own) => status::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Status(own) => {
+            status::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
         CliCommand::Doctor(own) => doctor::run(&own, &mut report),
         CliCommand::Completions(own) => completions::completions(&own, &mut report),
         CliCommand::Man(_) => completions::man(&mut report),

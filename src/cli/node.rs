@@ -116,6 +116,7 @@ impl NodeArguments {
             ("--run-dir", path(&self.run_dir)),
             ("--state-dir", path(&self.state_dir)),
         ];
+
         // whoever starts it is another program than this one
         let mut call = ToolCall::new(
             &format!("/proc/{}/exe", std::process::id()),
@@ -126,6 +127,7 @@ impl NodeArguments {
                 .into_iter()
                 .flat_map(|(option, value)| [option.to_owned(), value]),
         );
+
         call
     }
 }
@@ -156,6 +158,7 @@ pub(super) fn wanted(
         return Err(Diagnostic::new(Code::BundleStaged, message)
             .help("render it without --staged, or apply the proposal with --staged"));
     }
+
     let every = ExtensionSet::every();
     let allowed = if is_good { &every } else { asked.extensions };
     let asked = name(asked.node);
@@ -169,6 +172,7 @@ pub(super) fn wanted(
         last: last.as_deref(),
     };
     let (node, named) = apply::node_of(&bundle, known)?;
+
     let why = match named {
         NodeNameSource::Asked => "",
         NodeNameSource::Host => " (the host's name)",
@@ -228,6 +232,7 @@ pub(super) fn clean_up_conntrack(
         let message = format!("known connections that are denied now were not ended: {refused}");
         Diagnostic::new(Code::BundleDamaged, message).help("policy is in force all the same")
     })?;
+
     let kernel = NodeKernel::load(&checked);
     conntrack::cut_denied(runner, &kernel).map_err(|problem| {
         let is_missing = matches!(problem, KernelProblem::NoAnswer(RunnerFailure::NotFound(_)));
@@ -260,6 +265,7 @@ pub(super) fn words_of_cut(cut: &ConntrackCleanup) -> String {
         1 => "1 is denied now".to_owned(),
         denied => format!("{denied} are denied now"),
     };
+
     let ended = match (cut.denied.len(), cut.denied.len().saturating_sub(cut.ended)) {
         (0, _) => String::new(),
         (1, 0) => ", and was ended".to_owned(),
@@ -299,17 +305,20 @@ pub(super) fn report_outcome(
     if outcome.took_back {
         report.remark("an apply that nobody confirmed in time was taken back first");
     }
+
     if outcome.gave_up {
         report.remark(
             "an apply that nobody confirmed in time could not be taken back, since the last good \
              bundle was damaged; this one is the last good one now",
         );
     }
+
     for left in &outcome.left {
         report.remark(&format!(
             "not done yet, and tried again with the next apply: {left}"
         ));
     }
+
     let text = BufferedOutput::capture(|out| match report.is_json() {
         true => json(outcome, beside, out),
         false => write_outcome(outcome, name, beside, &mut TerminalWriter::on(out)),
@@ -336,10 +345,12 @@ fn write_outcome(
             outcome.counts
         ),
     };
+
     out.line(format_args!("{name}, iptables-{build}: {done}"));
     if let Some(cut) = &beside.cut {
         out.line(words_of_cut(cut));
     }
+
     if let Some(seconds) = beside.waits.filter(|_| outcome.rounds > 0) {
         let otherwise = "without that, the state before is back";
         out.line(format_args!(
@@ -362,5 +373,6 @@ fn json(outcome: &ApplyOutcome, beside: &ApplyNotes, out: &mut OutputSink<'_>) {
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
         "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
+
     JsonWriter::on(out).pretty(&value);
 }

@@ -7,34 +7,36 @@ use crate::inventory::{Inventory, NodeId};
 pub(super) fn nodes(
     names: &[String],
     inventory: &Inventory,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<NodeId> {
     if names.is_empty() {
         let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
-        if all.is_empty() && !found.has_errors() {
+        if all.is_empty() && !diagnostics.has_errors() {
             let message = "there is no node to render for";
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::NoNodes, message)
                     .help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"),
             );
         }
         return all;
     }
+
     let mut nodes: Vec<NodeId> = names
         .iter()
-        .filter_map(|name| node(name, inventory, found))
+        .filter_map(|name| node(name, inventory, diagnostics))
         .collect();
     nodes.sort_unstable();
     nodes.dedup();
+
     nodes
 }
 
-fn node(name: &str, inventory: &Inventory, found: &mut Diagnostics) -> Option<NodeId> {
+fn node(name: &str, inventory: &Inventory, diagnostics: &mut Diagnostics) -> Option<NodeId> {
     let id = inventory.find_node(name);
     if id.is_none() {
         let meant = nearest(name, inventory.nodes.iter().map(|node| &*node.name))
             .map(|meant| format!("did you mean `{meant}`?"));
-        found.push(
+        diagnostics.push(
             Diagnostic::new(
                 Code::UnknownNode,
                 format!("there is no node `{name}` in the inventory"),
@@ -42,5 +44,6 @@ fn node(name: &str, inventory: &Inventory, found: &mut Diagnostics) -> Option<No
             .maybe_help(meant),
         );
     }
+
     id
 }

@@ -34,11 +34,13 @@ fn the_page_of_commands_is_what_clap_knows() {
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
         fs::write(&path, &expected).unwrap();
     }
+
     let found = fs::read_to_string(&path).unwrap_or_default();
     let differs = found
         .lines()
         .zip(expected.lines())
         .find(|(old, new)| old != new);
+
     assert!(
         found == expected,
         "docs/cli.md is another: {differs:?}; UPDATE_GOLDEN=1 accepts this"
@@ -49,6 +51,7 @@ fn page() -> String {
     let mut program = program();
     program.build();
     let mut page = HEAD.to_owned();
+
     for row in FORMATS {
         let formats = row.formats.iter().filter_map(ValueEnum::to_possible_value);
         let formats: Vec<String> = formats
@@ -56,6 +59,7 @@ fn page() -> String {
             .collect();
         let _ = writeln!(page, "| `{}` | {} |", row.command, formats.join(", "));
     }
+
     section(&program, 2, &mut page);
     page
 }

@@ -82,12 +82,12 @@ impl RenderTarget {
     }
 
     /// Completes the work; gives the differences found, none when the bundle was written.
-    fn finish(self, found: &mut Diagnostics) -> Result<BufferedOutput, Diagnostic> {
+    fn finish(self, diagnostics: &mut Diagnostics) -> Result<BufferedOutput, Diagnostic> {
         match self {
             Self::Write(writer) => {
                 let left = writer.finish()?;
                 if let Some(left) = left {
-                    found.push(left.diagnostic());
+                    diagnostics.push(left.diagnostic());
                 }
                 Ok(BufferedOutput::default())
             }
@@ -121,6 +121,7 @@ impl Verifier<'_, '_, '_> {
         };
         let verified = rendered.verified(part.scripts.files().into_iter(), Vec::new());
         let lines = verified.lines(self.files);
+
         if !verified.is_proven() {
             let differs: Vec<&str> = lines.iter().map(|line| line.trim_start()).collect();
             let differs = differs.join("; ");
@@ -128,6 +129,7 @@ impl Verifier<'_, '_, '_> {
             let help = "check the templates, where you replace them; else please report this";
             return Err(Diagnostic::new(Code::NotProven, message).help(help));
         }
+
         self.proofs.extend(lines);
         Ok(())
     }
@@ -145,13 +147,16 @@ pub(super) fn run(
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+
     let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
     if !arguments.allow_no_endpoints && !nodes.is_empty() {
         emptiness::refuse(&input, "the bundle", &mut found);
     }
+
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let mut proofs = Vec::new();
     let mut judge = arguments.verify.then(|| Verifier {
@@ -174,10 +179,12 @@ pub(super) fn run(
         .map_err(|diagnostic| found.push(diagnostic))
         .unwrap_or_default();
     let status = report.diagnostics(&found, &files);
+
     proofs.iter().for_each(|proof| report.remark(proof));
     if status != ExitStatus::Clean || difference.is_empty() {
         return status;
     }
+
     report.answer(&difference, ExitStatus::Differs)
 }
 
@@ -189,10 +196,10 @@ fn render(
     templates: &TemplateSet,
     mut sink: RenderTarget,
     mut judge: Option<&mut Verifier<'_, '_, '_>>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<BufferedOutput, Diagnostic> {
     for node in nodes {
-        let Some(part) = crate::compile(resolved, *node, options, templates, found)? else {
+        let Some(part) = crate::compile(resolved, *node, options, templates, diagnostics)? else {
             return Ok(BufferedOutput::default());
         };
         if let Some(judge) = &mut judge {
@@ -200,5 +207,5 @@ fn render(
         }
         sink.add(&part)?;
     }
-    sink.finish(found)
+    sink.finish(diagnostics)
 }

@@ -27,6 +27,7 @@ impl OutputStreams {
                     && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
+
         Self {
             format: global.format,
             colour,
@@ -55,6 +56,7 @@ impl OutputStreams {
             .count();
         let is_shown =
             |diagnostic: &&&Diagnostic| !self.quiet || diagnostic.severity() == Severity::Error;
+
         to_stderr(|err| {
             sorted
                 .iter()
@@ -64,6 +66,7 @@ impl OutputStreams {
                 TerminalWriter::on(err).line(self.count(errors, found));
             }
         });
+
         if errors > 0 {
             ExitStatus::Invalid
         } else {

@@ -79,9 +79,11 @@ fn with(
     let mut found = Diagnostics::default();
     let mut diagnostic =
         Diagnostic::new(Code::SelectorSyntax, error.message).maybe_help(error.help);
+
     if let Ok(file) = files.add("<selector>", text.to_owned()) {
         diagnostic = diagnostic.label(file.span(error.range), "");
     }
+
     found.push(diagnostic);
     report.diagnostics(&found, &files)
 }

@@ -65,6 +65,7 @@ pub(super) fn run(
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let mut processes = arguments.options.processes();
     let bundle = match &arguments.bundle {
         Some(bundle) => bundle.clone(),
@@ -95,6 +96,7 @@ pub(super) fn run(
         Err(error) => return node::fail(&error, &processes, report),
     };
     let status = node::status(&wanted, &look, &places);
+
     let told = report.data_by(|format, out| print(&status, format, out));
     if told == ExitStatus::Clean && !status.is_in_sync() {
         ExitStatus::Differs
@@ -149,12 +151,12 @@ fn print(status: &status::EnforcementStatus, format: OutputFormat, out: &mut Out
 }
 
 /// Where each rule of the policies stands; nothing where no policies are given.
-fn places(arguments: &Arguments, found: &mut Diagnostics) -> (PolicyPlaces, SourceFiles) {
+fn places(arguments: &Arguments, diagnostics: &mut Diagnostics) -> (PolicyPlaces, SourceFiles) {
     if arguments.policies.is_empty() {
         return (PolicyPlaces::new(), SourceFiles::default());
     }
-    let files = input::read(&arguments.policies, found);
-    let input = crate::read(&files, input::staging(arguments.staged), found);
+    let files = input::read(&arguments.policies, diagnostics);
+    let input = crate::read(&files, input::staging(arguments.staged), diagnostics);
     (places_of(&input.policies, &files), files)
 }
 
@@ -172,6 +174,7 @@ fn places_of(policies: &PolicySet, files: &SourceFiles) -> PolicyPlaces {
                 .or_insert(place);
         }
     };
+
     for direction in [Direction::Ingress, Direction::Egress] {
         let policies_of_tiers = policies.tiers.iter().flat_map(|tier| &tier.policies);
         policies_of_tiers.for_each(|policy| {
@@ -186,5 +189,6 @@ fn places_of(policies: &PolicySet, files: &SourceFiles) -> PolicyPlaces {
             .values()
             .for_each(|profile| add(&profile.key, direction, profile.rules(direction)));
     }
+
     places
 }

@@ -53,15 +53,18 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let wants_coverage = arguments.coverage || arguments.min_coverage.is_some();
     let proof = assertions::prove(&resolved, &assertions, wants_coverage)
         .map_err(|diagnostic| found.push(diagnostic))
         .ok();
+
     let status = report.diagnostics(&found, &files);
     let Some(proof) = proof.filter(|_| status == ExitStatus::Clean) else {
         return status;
     };
+
     let tested = TestedAssertions {
         assertions: &assertions,
         proof: &proof,
@@ -69,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
         files: &files,
     };
     let format = report.format();
+
     let told = BufferedOutput::capture(|out| match format {
         // a command without a format never gets here with it
         OutputFormat::Text
@@ -93,6 +97,7 @@ impl Arguments {
         } else {
             ExitStatus::Clean
         };
+
         if tested.assertions.is_empty() && self.require_tests {
             report.remark(&format!(
                 "there is no assertion in `{}`, and `--require-tests` wants one",
@@ -100,10 +105,12 @@ impl Arguments {
             ));
             status = ExitStatus::Differs;
         }
+
         if tested.resolved.policies.policies().next().is_none() {
             report.remark("there is no policy in the input, so that no assertion proves anything");
             status = ExitStatus::Differs;
         }
+
         let percent = tested.proof.coverage.as_ref().map(Coverage::percent);
         if let Some((percent, least)) = percent
             .zip(self.min_coverage.map(usize::from))
@@ -114,6 +121,7 @@ impl Arguments {
             ));
             status = ExitStatus::Differs;
         }
+
         status
     }
 }

@@ -4,17 +4,17 @@ use super::format::FORMATS;
 use super::program;
 use super::trace::ScriptTracer;
 use crate::diagnostic::{Code, Diagnostics};
+use crate::explain;
 use crate::explain::query::Query;
 use crate::options::CompileOptions;
 use crate::packet::Verdict;
 use crate::policy::StagedPolicies;
 use crate::render::TemplateSet;
 use crate::report::eval::DetailLevel;
+use crate::resolve;
 use crate::semantics::evaluate::Evaluator;
 use crate::semantics::path::FlowRouter;
 use crate::source::SourceFiles;
-use crate::explain;
-use crate::resolve;
 
 const CLUSTER: &str = "
 apiVersion: v1
@@ -33,10 +33,11 @@ spec: {selector: app == 'server', ingress: [{action: Allow, source: {nets: [192.
 fn where_scripts_and_policy_disagree_there_is_no_answer() {
     let mut files = SourceFiles::default();
     files.add("a.yaml", CLUSTER.to_owned()).unwrap();
-    let mut found = Diagnostics::default();
-    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
-    assert!(!found.has_errors(), "{:?}", found.sorted());
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{:?}", diagnostics.sorted());
+
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let evaluator = Evaluator::new(&resolved);
     let [from, to] = ["192.0.2.1", "one/server"].map(|text| text.parse().unwrap());
     let question = Query {
@@ -50,6 +51,7 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
         templates: TemplateSet::new(&[]).unwrap(),
     };
     let cases = question.cases(&evaluator, &tracer.options).unwrap();
+
     let mut groups = explain::answer_on_nodes(
         &evaluator,
         &mut FlowRouter::new(&evaluator, &tracer.options),
@@ -57,6 +59,7 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
     );
     assert!(tracer.trace(&resolved, &groups, DetailLevel::Way).is_ok());
     groups[0].stops[0].stop.expected.verdict = Verdict::Drop;
+
     let refused = tracer
         .trace(&resolved, &groups, DetailLevel::Way)
         .unwrap_err();

@@ -25,7 +25,8 @@ pub(super) struct ScriptTracer {
 type NodeKernels = BTreeMap<NodeId, Result<NodeKernel, String>>;
 
 impl ScriptTracer {
-    /// What becomes of the first case of every group; of [`DetailLevel::Verdict`] no script is asked.
+    /// What becomes of the first case of every group; of [`DetailLevel::Verdict`] no script is
+    /// asked.
     pub(super) fn trace(
         &self,
         resolved: &ResolvedPolicy<'_>,
@@ -50,6 +51,7 @@ impl ScriptTracer {
             traces: Vec::new(),
             notes: Vec::new(),
         };
+
         let is_open = group
             .cases
             .first()
@@ -61,9 +63,11 @@ impl ScriptTracer {
                     .to_owned(),
             );
         }
+
         if detail == DetailLevel::Verdict {
             return Ok(traced);
         }
+
         if is_open {
             traced
                 .notes
@@ -73,6 +77,7 @@ impl ScriptTracer {
                 .notes
                 .push("neither end is an endpoint or a node, so no script is about it".to_owned());
         }
+
         for stop in group.stops.iter().map(|way| &way.stop) {
             let kernel = kernels
                 .entry(stop.node)
@@ -87,24 +92,33 @@ impl ScriptTracer {
                 )?),
             }
         }
+
         Ok(traced)
     }
 
     /// The kernel of a node with our scripts loaded.
     fn kernel(&self, resolved: &ResolvedPolicy<'_>, node: NodeId) -> Result<NodeKernel, String> {
         let name = &resolved.inventory.node(node).name;
-        let mut found = Diagnostics::default();
+        let mut diagnostics = Diagnostics::default();
         let untraced = |why: &str| format!("the scripts of node {name} are not traced: {why}");
-        let part = crate::compile(resolved, node, &self.options, &self.templates, &mut found)
-            .map_err(|problem| untraced(&problem.message))?;
+
+        let part = crate::compile(
+            resolved,
+            node,
+            &self.options,
+            &self.templates,
+            &mut diagnostics,
+        )
+        .map_err(|problem| untraced(&problem.message))?;
         let Some(part) = part else {
             return Err(untraced(
-                found
+                diagnostics
                     .sorted()
                     .first()
                     .map_or("they do not compile", |problem| &problem.message),
             ));
         };
+
         let checked = CheckedScripts::read(part.scripts.files(), &self.options.extensions);
         let checked = checked.map_err(|refused| untraced(&refused.to_string()))?;
         Ok(NodeKernel::load(&checked))
@@ -130,11 +144,13 @@ fn trace(node: &str, family: Family, run: &PacketTrace<'_>) -> ScriptTrace {
         action: passed.target.to_string(),
         comment: passed.comment.to_owned(),
     });
+
     let script = path(
         run.passed
             .last()
             .map_or(TableName::Filter, |last| last.table),
     );
+
     ScriptTrace {
         script,
         verdict: run.verdict.to_string(),

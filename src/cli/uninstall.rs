@@ -27,6 +27,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
         runner: &mut processes,
         settings: arguments.options.settings(),
     };
+
     match apply::uninstall(&mut node) {
         Ok(outcome) => node::report_outcome(
             &outcome,

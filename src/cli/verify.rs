@@ -60,9 +60,11 @@ pub(super) fn run(
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
+
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
+
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let evaluator = Evaluator::new(&resolved);
     let all = VerifyContext {
@@ -72,18 +74,21 @@ pub(super) fn run(
         files: &files,
     };
     let mut is_proven = true;
+
     for node in nodes {
         match all.node(node, &resolved.inventory.node(node).name, report) {
             Ok(proven) => is_proven &= proven,
             Err(diagnostic) => found.push(diagnostic),
         }
     }
+
     if arguments.nodes.is_empty() {
         match all.others(resolved.inventory, report) {
             Ok(is_none) => is_proven &= is_none,
             Err(diagnostic) => found.push(diagnostic),
         }
     }
+
     match report.diagnostics(&found, &files) {
         ExitStatus::Clean if !is_proven => ExitStatus::Differs,
         status @ (ExitStatus::Clean
@@ -118,6 +123,7 @@ impl VerifyContext<'_, '_, '_> {
             options: self.options,
             name,
         };
+
         let verified = rendered.verified(texts.files(), problems);
         self.report(&verified, report)?;
         Ok(verified.is_proven())

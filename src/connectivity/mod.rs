@@ -1,7 +1,8 @@
 //! Who can talk to whom on what.
 //!
-//! In: [`ResolvedPolicy`] policy, and what of it is [`ConnectivityQuery`] for. Out: [`Connectivity`]: for every two
-//! peers but two outside, all that may go from one to the other, where that is something.
+//! In: [`ResolvedPolicy`] policy, and what of it is [`ConnectivityQuery`] for. Out:
+//! [`Connectivity`]: for every two peers but two outside, all that may go from one to the other,
+//! where that is something.
 //!
 //! Cost: the pairs with traffic, and for every different sender the classes that its policy does
 //! not close; see [`ReachabilityRows`].
@@ -82,6 +83,7 @@ pub fn list(
     let everything = traffic.select(is_listed);
     let wanted = wanted(&asked.what, everything, &mut traffic);
     let pairs = pairs(&space, &senders, &receivers, wanted, &mut traffic);
+
     Ok(Connectivity {
         senders,
         receivers,
@@ -113,6 +115,7 @@ fn pairs(
             .entry((sender.is_outside(), sender.classes()))
             .or_default() += 1
     });
+
     let mut pairs = Vec::new();
     for (from, sender) in (0u32..).zip(senders) {
         let key = (sender.is_outside(), sender.classes());
@@ -128,6 +131,7 @@ fn pairs(
             known.insert(key, reached);
         }
     }
+
     pairs
 }
 
@@ -157,6 +161,7 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
                     .for_each(|here| here.push(to));
             }
         }
+
         Self {
             rows: ReachabilityRows::new(space, Direction::Egress),
             here,
@@ -172,10 +177,12 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
             let row = self.rows.with(*class, traffic);
             self.add(&row, traffic);
         }
+
         let mut reached = std::mem::take(&mut self.reached);
         reached.sort_unstable();
         let is_outside = sender.is_outside();
         let mut all = Vec::with_capacity(reached.len());
+
         for to in reached.drain(..) {
             let Some(got) = self.got.get_mut(to as usize) else {
                 continue;
@@ -191,6 +198,7 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
                 all.push((to, got));
             }
         }
+
         self.reached = reached;
         all
     }
@@ -210,6 +218,7 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
         if passing == HeaderSpace::NONE {
             return;
         }
+
         for to in self.here.get(far.index()).map_or(&[][..], Vec::as_slice) {
             let Some(got) = self.got.get_mut(*to as usize) else {
                 continue;
@@ -254,11 +263,13 @@ fn chosen(
     if subjects.is_empty() {
         return Ok(peers.all().to_vec());
     }
+
     let meant = subjects
         .iter()
         .map(|subject| subject.resolve(inventory))
         .collect::<Result<Vec<PatternMembers>, Diagnostic>>()?;
     let mut chosen = Vec::new();
+
     for peer in peers.all() {
         match peer.is_outside() {
             false => chosen.extend(
@@ -275,6 +286,7 @@ fn chosen(
             ),
         }
     }
+
     chosen.dedup_by(|left, right| left.identity == right.identity);
     Ok(chosen)
 }

@@ -43,15 +43,18 @@ pub(super) fn request(connection: &TrackedConnection) -> NetfilterRequest {
     } = connection;
     let (family, kinds) = if replies.source.is_ipv4() { V4 } else { V6 };
     let mut body = vec![family, 0, 0, 0];
+
     let replies = [
         part(ADDRESSES | NESTED, &addresses(replies, kinds)),
         part(PROTOCOL | NESTED, &above(*protocol, replies)),
     ];
     body.extend(part(REPLIES | NESTED, &replies.concat()));
+
     // a kernel without zones takes no word of them
     if *zone != 0 {
         body.extend(part(ZONE, &zone.to_be_bytes()));
     }
+
     body.extend(part(IDENTIFIER, &identifier.to_be_bytes()));
     NetfilterRequest { kind: DELETE, body }
 }
@@ -76,6 +79,7 @@ fn above(protocol: Protocol, ends: &ConnectionTuple) -> Vec<u8> {
         parts.extend(part(source, &pair.source.to_be_bytes()));
         parts.extend(part(destination, &pair.destination.to_be_bytes()));
     }
+
     if let Some((message, number)) = ends.message {
         let [identifier, kind, code] = if protocol == Protocol::ICMPV6 {
             ICMPV6
@@ -86,6 +90,7 @@ fn above(protocol: Protocol, ends: &ConnectionTuple) -> Vec<u8> {
         parts.extend(part(kind, &[message.kind]));
         parts.extend(part(code, &[message.code]));
     }
+
     parts
 }
 

@@ -88,6 +88,7 @@ impl TrackedConnection {
             replies.source,
             replies.destination,
         ];
+
         let is_of_family = addresses
             .iter()
             .all(|address| address.is_ipv4() == (family == Family::V4));
@@ -109,6 +110,7 @@ impl TrackedConnection {
             destination: replies.source,
         });
         let icmp = self.sent.message.map(|(message, _)| message);
+
         Flow {
             source: self.sent.source,
             destination: self.replies.source,
@@ -142,6 +144,7 @@ impl ConnectionTuple {
             (None, None) => None,
             _ => return None,
         };
+
         let message = match (value("type"), value("code"), value("id")) {
             (Some(kind), Some(code), Some(id)) => Some((
                 IcmpMessage {
@@ -164,6 +167,7 @@ impl ConnectionTuple {
             Protocol::ICMP | Protocol::ICMPV6 => message.is_some(),
             _ => true,
         };
+
         let ends = Self {
             source: value("src")?.parse().ok()?,
             destination: value("dst")?.parse().ok()?,

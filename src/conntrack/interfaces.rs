@@ -46,6 +46,7 @@ impl NodeInterfaces {
             self.leading_to(flow.source),
             self.leading_to(flow.destination),
         );
+
         match (
             self.own.contains(&flow.source),
             self.own.contains(&flow.destination),
@@ -114,16 +115,19 @@ fn towards(
         )?;
         choices.extend(choices_of(&routes));
     }
+
     let questions = others
         .iter()
         .map(|address| format!("route get {address}\n"))
         .collect();
     let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
+
     let answers = runner.run(&call).map_err(KernelProblem::NoAnswer)?;
     // it fails where one address has no route, and tells of the others all the same
     if answers.status.is_none() {
         return Err(refused(&call, "it was killed by a signal"));
     }
+
     let only = answers
         .output
         .lines()

@@ -1,9 +1,9 @@
 //! Known connections that the policy in force denies, and their end.
 //!
-//! Replies and whatever belongs to a known connection pass before policy is asked (decision 14), so
-//! that a connection that was allowed once goes on under a policy that denies it. By option, the
-//! entries of such connections are deleted from the kernel's table, and only those: their next
-//! packet is a new one again, which policy denies.
+//! Replies and whatever belongs to a known connection pass before policy is asked (semantics
+//! §9.14), so that a connection that was allowed once goes on under a policy that denies it. By
+//! option, the entries of such connections are deleted from the kernel's table, and only those:
+//! their next packet is a new one again, which policy denies.
 //!
 //! In: the scripts in force, as a [`NodeKernel`], and a [`Runner`]. Out: how many connections there
 //! were, and which were cut. Entries are deleted one by one over netlink, each by its identifier
@@ -68,11 +68,13 @@ pub fn cut_denied(
         ended: 0,
         unread,
     };
+
     let unknown = delete(runner, &cut.denied)?;
     cut.ended = cut.denied.len() - unknown.len();
     if unknown.is_empty() {
         return Ok(cut);
     }
+
     // each has ended by itself, unless it is listed still
     let listed = BTreeSet::from_iter(list_connections(runner)?.0);
     match unknown
@@ -146,6 +148,7 @@ fn denied(
                 kernel.run(&packet).verdict == Verdict::Drop
             })
     };
+
     known.into_iter().filter(is_denied).collect()
 }
 
@@ -166,12 +169,14 @@ fn listing(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelPro
     if let Some(problem) = said_wrong(call, &answer) {
         return Err(problem);
     }
+
     let lines = answer.output.lines().count().to_string();
     let shown = answer
         .errors
         .lines()
         .filter_map(|line| line.split_once(COUNT.1)?.0.rsplit(' ').next())
         .next_back();
+
     let is_cut = !answer.output.is_empty() && !answer.output.ends_with('\n');
     match shown == Some(lines.as_str()) && !is_cut {
         true => Ok(answer.output),
@@ -194,6 +199,7 @@ fn said_wrong(call: &ToolCall, answer: &ProcessOutput) -> Option<KernelProblem> 
         .map(str::trim)
         .filter(|line| !line.is_empty() && !is_count(line))
         .collect();
+
     let problem = match answer.status {
         Some(0) => said.join("; "),
         Some(status) if said.is_empty() => format!("exit status {status}"),

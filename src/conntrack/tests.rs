@@ -96,6 +96,7 @@ fn only_what_is_denied_is_cut() {
         any: any(&kernel()),
         ..NodeInterfaces::default()
     };
+
     for (line, is_cut) in KNOWN {
         let (known, unread) = TrackedConnection::read_all(line);
         assert_eq!((known.len(), unread), (1, 0), "{line}");
@@ -157,6 +158,7 @@ fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
         zone,
         part(8, 12, &[0, 0, 0, 3]),
     ];
+
     assert_eq!(
         udp,
         NetfilterRequest {
@@ -164,6 +166,7 @@ fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
             body: body.concat()
         }
     );
+
     let message = [
         part(5, 1, &[1, 0, 0, 0]),
         part(6, 4, &[0, 77, 0, 0]),
@@ -179,6 +182,7 @@ fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
         message,
         part(8, 12, &[0, 0, 0, 4]),
     ];
+
     assert_eq!(
         icmp,
         NetfilterRequest {
@@ -206,6 +210,7 @@ fn interfaces_that_lead_to_an_address() {
         router: router.to_owned(),
         interface: interface.to_owned(),
     };
+
     for (line, expected) in [
         (
             "10.0.0.9 dev eth0 src 10.0.0.1 uid 0 \\    cache ",
@@ -236,6 +241,7 @@ fn interfaces_that_lead_to_an_address() {
             "{line}"
         );
     }
+
     let routes = "default via 10.0.2.1 dev eth2 \n10.9.0.0/16 \\\tnexthop via 10.0.0.9 dev eth0 \
                   weight 1 \\\tnexthop dev ppp0 weight 1 \n";
     assert_eq!(
@@ -291,11 +297,13 @@ impl Runner for Fake {
                 ),
             )
         };
+
         let (output, errors) = match call.arguments.last().map(String::as_str) {
             Some("ipv4") => shown(&self.known),
             Some("ipv6") => shown(&[]),
             _ => ("2: eth0    inet 10.0.0.1/24 \n".to_owned(), String::new()),
         };
+
         Ok(ProcessOutput {
             status: Some(self.status),
             output,
@@ -365,6 +373,7 @@ fn one_that_ends_by_itself_is_not_counted() {
         ended,
         ..
     } = cut_denied(&mut fake, &kernel()).unwrap();
+
     assert_eq!((known, denied.len(), ended, fake.known.len()), (9, 5, 4, 4));
 }
 
@@ -401,6 +410,7 @@ fn a_refusal_is_told() {
         &kernel(),
     )
     .unwrap_err();
+
     assert!(
         problem
             .to_string()

@@ -133,6 +133,7 @@ impl Diagnostics {
             }
             Severity::Warning | Severity::Note => others < MOST,
         };
+
         if room {
             self.found.push(diagnostic);
         }
@@ -171,6 +172,7 @@ impl Diagnostics {
             .into_iter()
             .partition(|diagnostic| diagnostic.code == from);
         self.found = kept;
+
         let changed: Vec<Diagnostic> = changed;
         changed.into_iter().for_each(|diagnostic| {
             self.push(Diagnostic {
@@ -194,6 +196,7 @@ impl Diagnostics {
             )
         });
         sorted.dedup();
+
         sorted
     }
 }
@@ -221,6 +224,7 @@ fn edit_distance(left: &str, right: &str) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=right.len()).collect();
     let mut previous = None;
+
     for (row, letter) in left.chars().enumerate() {
         let mut line = vec![row + 1];
         for (column, other) in right.iter().enumerate() {
@@ -239,6 +243,7 @@ fn edit_distance(left: &str, right: &str) -> usize {
         previous = Some(letter);
         before = std::mem::replace(&mut above, line);
     }
+
     above.last().copied().unwrap_or_default()
 }
 

@@ -39,6 +39,7 @@ pub fn human(diagnostic: &Diagnostic, files: &SourceFiles, colour: bool) -> Stri
             })
             .collect();
     let mut group = Group::with_title(title);
+
     for (excerpt, kind, message) in &excerpts {
         let label = (!message.is_empty()).then_some(&**message);
         let annotation = kind.span(excerpt.start..excerpt.end).label(label);
@@ -48,14 +49,17 @@ pub fn human(diagnostic: &Diagnostic, files: &SourceFiles, colour: bool) -> Stri
             .annotation(annotation);
         group = group.element(snippet);
     }
+
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(visible(help)));
     }
+
     let renderer = if colour {
         Renderer::styled()
     } else {
         Renderer::plain()
     };
+
     renderer.render(&[group])
 }
 
@@ -88,6 +92,7 @@ fn excerpt<'file>(files: &'file SourceFiles, label: &Label) -> SourceExcerpt<'fi
     let line = file.line(line_start);
     let shown = |to: usize| shown_source(part(line_start, to));
     let (text, start, end) = (shown(line_end), shown(start).len(), shown(end).len());
+
     SourceExcerpt {
         path: visible(&file.name),
         text,
@@ -101,6 +106,7 @@ fn excerpt<'file>(files: &'file SourceFiles, label: &Label) -> SourceExcerpt<'fi
 /// renderer makes spaces of tabs.
 fn shown_source(text: &str) -> Cow<'_, str> {
     let steers = |letter: char| letter != '\t' && is_steering(letter);
+
     match text.contains(steers) {
         true => text
             .chars()
@@ -174,6 +180,7 @@ fn label_view<'diagnostic>(
         start: label.span.end,
         ..label.span
     });
+
     LabelView {
         file: &files.get(label.span.file).name,
         line,

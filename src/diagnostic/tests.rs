@@ -43,6 +43,7 @@ fn people_see_the_line_and_a_caret() {
         .label(file.span(14..19), "not a number")
         .help("write `3`");
     let printed = print::human(&diagnostic, &files, false);
+
     assert_eq!(
         printed,
         "error[unknown-field]: unknown field `three`\n --> dir/a.yaml:3:1\n  |\n3 | three: 3\n  | \

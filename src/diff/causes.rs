@@ -124,6 +124,7 @@ impl<'input> DeciderTable<'input> {
             .relation
             .causes(near.new.view, far.new, traffic);
         let mut turned: Vec<TurnedTraffic> = Vec::new();
+
         for old in &before {
             let others = after.iter().filter(|new| new.is_allowed != old.is_allowed);
             let common: Vec<_> = others
@@ -145,6 +146,7 @@ impl<'input> DeciderTable<'input> {
                 });
             }
         }
+
         turned
     }
 
@@ -167,6 +169,7 @@ impl<'input> DeciderTable<'input> {
                 )
                 .0
         };
+
         OldNew {
             old: number(both.old, classes.old),
             new: number(both.new, classes.new),
@@ -181,6 +184,7 @@ impl<'input> DeciderTable<'input> {
                 .cloned()
                 .unwrap_or(DecidingRule::NoPolicy)
         };
+
         ChangeReason {
             direction: turn.direction,
             old: get(turn.old),
@@ -209,6 +213,7 @@ impl<'input> DeciderTable<'input> {
             DecisionCause::Tier(tier) => Some(tier),
             DecisionCause::Profiles => None,
         };
+
         let key = (
             state,
             speaker,
@@ -218,6 +223,7 @@ impl<'input> DeciderTable<'input> {
         if let Some(known) = self.silent.get(&key) {
             return *known;
         }
+
         let id = self.add(silent(known, speaker, direction, tier, decided.is_allowed));
         self.silent.insert(key, id);
         id
@@ -253,6 +259,7 @@ fn silent<'input>(
         }
         PolicySpeaker::List(_) => list.map_or_else(Vec::new, |list| list.policies.clone()),
     };
+
     match (tier, list) {
         (Some(tier), _) => DecidingRule::Isolated {
             tier: &tier.name,
@@ -286,11 +293,13 @@ fn of_endpoint(
             .get(place.tier)
             .and_then(|tier| tier.policies.get(place.policy))
     };
+
     let speaks = |place: &PolicyPosition| {
         policy(place).is_some_and(|policy| {
             policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some()
         })
     };
+
     let mut places: Vec<PolicyPosition> = applied.filter(speaks).collect();
     places.sort_unstable();
     places
@@ -310,6 +319,7 @@ fn in_tier<'input>(
             .get(place.tier)
             .is_some_and(|own| own.name == tier.name)
     };
+
     let policies = places
         .iter()
         .filter(is_it)

@@ -100,6 +100,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
                 .iter()
                 .flat_map(|row| self.joint.within(DiffState::New, row.0))
         };
+
         old.seen_by_default(views.old) != new.seen_by_default(views.new)
             || before().any(differs)
             || after().any(differs)
@@ -131,6 +132,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             new: EndpointClassId::NOWHERE,
         };
         let by_default = self.cell(near, nowhere, direction, traffic);
+
         let views = OldNew {
             old: near.old.view,
             new: near.new.view,
@@ -140,10 +142,12 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
         } else {
             self.excepted(views)
         };
+
         let mut row = DiffRow {
             by_default,
             named: Vec::new(),
         };
+
         for index in named {
             let Some(far) = self.joint.classes.get(index).map(|class| class.classes) else {
                 continue;
@@ -152,6 +156,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             row.named
                 .extend((cell != by_default).then_some((index, cell)));
         }
+
         row
     }
 
@@ -174,6 +179,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
                 .turned(self.both, near, far, direction, traffic),
         };
         let (index, _) = self.all.insert_full(DiffCell { seen, turned });
+
         CellId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
@@ -196,6 +202,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
                 .map(|row| row.0)
                 .collect()
         };
+
         self.within(
             excepted(self.both.old, views.old),
             excepted(self.both.new, views.new),

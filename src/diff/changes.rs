@@ -122,11 +122,13 @@ impl BlockBuilder {
             known.0.extend(from.outside);
             known.1.insert(family);
         }
+
         if !from.endpoints.is_empty() && !to.outside.is_empty() {
             let known = self.to_outside.entry(from.endpoints.clone()).or_default();
             known.0.extend(to.outside);
             known.1.insert(family);
         }
+
         if !from.endpoints.is_empty() && !to.endpoints.is_empty() {
             self.between
                 .entry((from.endpoints, to.endpoints))
@@ -146,6 +148,7 @@ impl BlockBuilder {
                 to,
                 families: families(known),
             });
+
         let entering = self
             .from_outside
             .into_iter()
@@ -154,6 +157,7 @@ impl BlockBuilder {
                 to,
                 families: families(known),
             });
+
         let leaving = self
             .to_outside
             .into_iter()
@@ -179,17 +183,17 @@ pub(super) fn all<'input>(
     traffic: &mut HeaderSpace,
 ) -> Vec<ConnectionChange<'input>> {
     let counted = counted(traffic);
-    let find = |cells: &DiffCellTable<'_, 'input>,
-                (leaving, entering): (CellId, CellId),
-                traffic: &mut HeaderSpace| {
-        key(cells, leaving, entering, counted, traffic)
-    };
+    let find =
+        |cells: &DiffCellTable<'_, 'input>,
+         (leaving, entering): (CellId, CellId),
+         traffic: &mut HeaderSpace| { key(cells, leaving, entering, counted, traffic) };
     let groups = PairWalk::new(cells, traffic, find).groups();
     let teller = ChangeBuilder {
         both: cells.both,
         joint: cells.joint,
         deciders: &cells.deciders,
     };
+
     let change = |(key, group): (&ChangeKey, &PairGroup)| {
         teller.change_of_group(key, group, &groups, traffic)
     };
@@ -247,6 +251,7 @@ pub(super) fn parts(
                 .map(|(traffic, turns)| (state, traffic, turns)),
         );
     }
+
     parts
 }
 
@@ -261,6 +266,7 @@ fn split_by_turn(
         let known = cut.entry(turns).or_insert(HeaderSpace::NONE);
         *known = traffic.or(*known, part);
     };
+
     for (mut rest, turns) in parts {
         for one in turned {
             let common = traffic.and(rest, one.traffic);
@@ -273,6 +279,7 @@ fn split_by_turn(
         }
         add(turns, rest, traffic);
     }
+
     cut.into_iter()
         .filter(|(_, part)| *part != HeaderSpace::NONE)
         .map(|(turns, part)| (part, turns))
@@ -310,6 +317,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
             host: None,
             blocks,
         };
+
         for (state, part, turns) in parts {
             let reasons = turns
                 .iter()
@@ -325,12 +333,14 @@ impl<'input> ChangeBuilder<'_, 'input> {
                 DiffState::Old => change.lost.push(portion),
             }
         }
+
         change
             .gained
             .sort_by(|left, right| left.reasons.cmp(&right.reasons));
         change
             .lost
             .sort_by(|left, right| left.reasons.cmp(&right.reasons));
+
         Some(change)
     }
 
@@ -360,6 +370,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
                 );
             }
         }
+
         blocks.finish()
     }
 
@@ -408,6 +419,7 @@ fn witness<'input>(
         .filter(|(protocol, ..)| *protocol != foreign)
         .find(|(_, ports, _)| ports.is_none_or(packet_space::is_usual));
     let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
+
     Some(ChangeWitness {
         family,
         from,

@@ -130,6 +130,7 @@ impl<'input> MatchedPeers<'input> {
         joint.add_endpoints(both, &mut made);
         joint.add_outside(both, &mut made);
         joint.classes = made.into_values().collect();
+
         let within = |known: DecidedState<'_, '_>| {
             known.space.places.classes().map(|_| Vec::new()).collect()
         };
@@ -137,6 +138,7 @@ impl<'input> MatchedPeers<'input> {
             old: within(both.old),
             new: within(both.new),
         };
+
         for (index, class) in joint.classes.iter().enumerate() {
             joint
                 .within
@@ -151,6 +153,7 @@ impl<'input> MatchedPeers<'input> {
                 .into_iter()
                 .for_each(|within: &mut Vec<usize>| within.push(index));
         }
+
         joint
     }
 
@@ -204,6 +207,7 @@ impl<'input> MatchedPeers<'input> {
                 }
             }
         }
+
         for (identity, endpoints) in named {
             let id = PeerId::at(self.peers.len());
             let [old, new] = &endpoints;
@@ -231,6 +235,7 @@ impl<'input> MatchedPeers<'input> {
         let mut ranges: BTreeMap<(Family, EndpointClassId, EndpointClassId), Vec<AddressRange>> =
             BTreeMap::new();
         let mut from = 0;
+
         for (range, class) in outside(both.new) {
             let ends_before = |(other, _): &(AddressRange, EndpointClassId)| {
                 (other.family, other.last) < (range.family, range.first)
@@ -254,6 +259,7 @@ impl<'input> MatchedPeers<'input> {
                     .push(common);
             }
         }
+
         let mut sorted: Vec<_> = ranges.into_iter().collect();
         sorted.sort_by(|left, right| left.1.cmp(&right.1));
         for ((family, old, new), ranges) in sorted {
@@ -293,6 +299,7 @@ fn identity(endpoint: &Endpoint) -> MatchedIdentity<'_> {
         .last()
         .filter(|owner| &*owner.kind != "Node");
     let (kind, name) = owner.map_or(own, |owner| (&owner.kind, &owner.name));
+
     MatchedIdentity::Endpoints {
         namespace: &endpoint.namespace,
         kind,
@@ -316,6 +323,7 @@ fn counterparts(
     let mut pairs = Vec::new();
     let mut found: FxHashSet<EndpointId> = FxHashSet::default();
     let mut others = Vec::new();
+
     for id in new {
         let endpoint = after.endpoint(*id);
         match by_name.get(&(endpoint.kind.label(), &*endpoint.name)) {
@@ -326,6 +334,7 @@ fn counterparts(
             None => others.push(*id),
         }
     }
+
     let gone: Vec<EndpointId> = old
         .iter()
         .copied()
@@ -334,6 +343,7 @@ fn counterparts(
     if others.is_empty() && gone.is_empty() {
         return pairs;
     }
+
     let [old_labels, new_labels] = [by_labels(before, old), by_labels(after, new)];
     for id in others {
         let alike = old_labels.get(&labels(after, id)).copied();
@@ -344,6 +354,7 @@ fn counterparts(
                 .map(|other| (other, id)),
         );
     }
+
     for id in gone {
         let alike = new_labels.get(&labels(before, id)).copied();
         pairs.extend(
@@ -353,6 +364,7 @@ fn counterparts(
                 .map(|other| (id, other)),
         );
     }
+
     pairs
 }
 
@@ -381,6 +393,7 @@ fn add_pair(
     made: &mut JointClassBuilder,
 ) {
     let before = both.old.space.places.of_endpoint(old);
+
     for place in both.new.space.places.of_endpoint(new) {
         let same = before
             .iter()

@@ -1,10 +1,10 @@
 //! What two states of a cluster allow otherwise, over the whole packet space, and which rules are
 //! the cause.
 //!
-//! In: [`ResolvedPolicy`] policy, old and new. Out: [`ConnectionDiff`]: changes of what may pass between
-//! those who are in both, each with a witness packet and the rules that decide about it then and
-//! now, those at host endpoints among them; endpoints that are new or gone, apart from them.
-//! Absent: words, and nodes' scripts.
+//! In: [`ResolvedPolicy`] policy, old and new. Out: [`ConnectionDiff`]: changes of what may pass
+//! between those who are in both, each with a witness packet and the rules that decide about it
+//! then and now, those at host endpoints among them; endpoints that are new or gone, apart from
+//! them. Absent: words, and nodes' scripts.
 //!
 //! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the
 //! same namespace, kind and name. Addresses that an endpoint has in one of the two are that
@@ -99,11 +99,13 @@ pub fn between<'input>(
         .iter()
         .any(|state| state.host_endpoints_with_ids().next().is_some());
     let exempt = BypassTraffic::from_failsafes(&options.failsafes);
+
     let mut cuts = PartitionBuilder::default();
     states.iter().for_each(|state| cuts.of_policy(state));
     if has_hosts {
         exempt.add_cuts(states.iter().any(|state| has_untracked(state)), &mut cuts);
     }
+
     let mut traffic = HeaderSpace::of(&cuts);
     let [then, now] = states.map(|state| match has_hosts {
         true => ClusterSpace::with_hosts(state, exempt.prefixes(), &mut traffic),
@@ -122,11 +124,13 @@ pub fn between<'input>(
     let joint = matched_peers::MatchedPeers::new(both);
     let mut cells = DiffCellTable::new(both, &joint);
     let mut changes = changes::all(&mut cells, &mut traffic);
+
     let (of_hosts, hosts) = if has_hosts {
         host_endpoints::all(&mut cells, exempt, &mut traffic)
     } else {
         Default::default()
     };
+
     changes.extend(of_hosts);
     changes.sort_by_cached_key(|change| {
         (
@@ -135,11 +139,13 @@ pub fn between<'input>(
             change.blocks.first().cloned(),
         )
     });
+
     let sole = OldNew {
         old: unmatched_peers::all(both.old, &joint, DiffState::Old, &mut traffic),
         new: unmatched_peers::all(both.new, &joint, DiffState::New, &mut traffic),
     };
     let peers = joint.peers.into_iter().chain(hosts).collect();
+
     ConnectionDiff {
         traffic,
         peers,

@@ -87,6 +87,7 @@ impl ClassesOfDirection {
         };
         let mut known: FxHashMap<AlikeKey, usize> = FxHashMap::default();
         let mut touched: FxHashMap<OldNew<PolicyProfileId>, bool> = FxHashMap::default();
+
         for (index, class) in cells.joint.classes.iter().enumerate() {
             let near = |known: crate::diff::DecidedState<'_, '_>, class| LocalSide {
                 view: known.space.relation.view(class, direction),
@@ -124,6 +125,7 @@ impl ClassesOfDirection {
                 .for_each(|alike| alike.members.push(index));
             side.of_class.push(position);
         }
+
         side
     }
 
@@ -180,6 +182,7 @@ impl ClassesOfDirection {
                 Direction::Ingress => (far, near),
             }));
         }
+
         pairs
     }
 
@@ -196,6 +199,7 @@ impl ClassesOfDirection {
     /// What all say with a class that these rows name.
     fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&AlikeClasses, CellId)> {
         let mut named = named.iter().peekable();
+
         self.all.iter().enumerate().map(move |(position, alike)| {
             let by_default = || {
                 alike
@@ -277,6 +281,7 @@ where
             .collect();
         pairs.sort_unstable();
         pairs.dedup();
+
         let single = |index: usize| self.cells.joint.single(index);
         pairs.retain(|(from, to)| single(*from).is_none() || single(*from) != single(*to));
         for of_sender in pairs.chunk_by(|left, right| left.0 == right.0) {
@@ -313,6 +318,7 @@ where
             .for_each(|position| receivers.make(position, self.cells, self.traffic));
         let naming = receivers.naming();
         let mut leaving = vec![CellId::default(); senders.of_class.len()];
+
         // senders that say the same one behind the other, so that the row is written once for them
         for position in 0..senders.all.len() {
             senders.make(position, self.cells, self.traffic);
@@ -369,6 +375,7 @@ where
             .members
             .iter()
             .filter(|to| single.is_none() || self.cells.joint.single(**to) != single);
+
         for to in others {
             let cell = leaving.get(*to).copied().unwrap_or_default();
             let group = match last {
@@ -387,6 +394,7 @@ where
         if let Some(known) = self.known.get(&cells) {
             return *known;
         }
+
         let key = (self.find)(self.cells, cells, self.traffic);
         let group = key.map(|key| {
             let entry = self.groups.all.entry(key);
@@ -398,6 +406,7 @@ where
             index
         });
         self.known.insert(cells, group);
+
         group
     }
 

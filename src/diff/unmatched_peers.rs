@@ -1,6 +1,7 @@
 //! Endpoints that are in one state only, and what they may do there.
 //!
-//! Cost: for each of them that policy tells apart, those with whom it may speak; see [`ReachabilityRows`].
+//! Cost: for each of them that policy tells apart, those with whom it may speak; see
+//! [`ReachabilityRows`].
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,7 @@ pub(super) fn all(
     if alone.is_empty() {
         return Vec::new();
     }
+
     let [mut sent, mut got] =
         [Direction::Egress, Direction::Ingress].map(|direction| UnmatchedReach {
             rows: ReachabilityRows::new(known.space, direction),
@@ -53,12 +55,14 @@ pub(super) fn all(
             passing: vec![HeaderSpace::NONE; joint.peers.len()],
         });
     let mut by_classes: BTreeMap<Vec<EndpointClassId>, Vec<PeerId>> = BTreeMap::new();
+
     for peer in alone {
         by_classes
             .entry(classes(known, joint, peer, state))
             .or_default()
             .push(peer);
     }
+
     let mut alike: IndexMap<UnmatchedConnections, Vec<PeerId>, FxBuildHasher> = IndexMap::default();
     for (classes, peers) in by_classes {
         let connections = UnmatchedConnections {
@@ -67,12 +71,14 @@ pub(super) fn all(
         };
         alike.entry(connections).or_default().extend(peers);
     }
+
     let mut sole: Vec<UnmatchedPeers> = alike
         .into_iter()
         .map(|(connections, peers)| UnmatchedPeers { peers, connections })
         .collect();
     sole.iter_mut().for_each(|sole| sole.peers.sort_unstable());
     sole.sort_by(|left, right| left.peers.cmp(&right.peers));
+
     sole
 }
 
@@ -90,6 +96,7 @@ fn classes(
     let places = endpoints
         .iter()
         .flat_map(|id| known.space.places.of_endpoint(*id));
+
     let mut classes: Vec<EndpointClassId> = places.map(|place| place.class).collect();
     classes.sort_unstable();
     classes.dedup();
@@ -108,6 +115,7 @@ fn everyone(
             everyone.entry(class).or_default().push(peer);
         }
     }
+
     for (id, _) in known
         .space
         .places
@@ -123,6 +131,7 @@ fn everyone(
             .or_default()
             .extend(here.flat_map(|class| class.peers.iter().copied()));
     }
+
     everyone
 }
 
@@ -146,6 +155,7 @@ impl UnmatchedReach<'_, '_> {
             row.into_iter()
                 .for_each(|row| self.add(row.0, row.1, &mut reached, traffic));
         }
+
         reached.sort_unstable();
         let mut groups: BTreeMap<HeaderSetId, Vec<PeerId>> = BTreeMap::new();
         for peer in reached {
@@ -158,6 +168,7 @@ impl UnmatchedReach<'_, '_> {
                 .or_default()
                 .push(peer);
         }
+
         let mut groups: Vec<(HeaderSetId, Vec<PeerId>)> = groups.into_iter().collect();
         groups.sort_by(|left, right| left.1.cmp(&right.1));
         groups

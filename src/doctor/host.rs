@@ -101,6 +101,7 @@ pub(super) fn connections(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             .parse::<u32>()
             .ok()
     };
+
     let (Some(count), Some(most)) = (
         number(node, "nf_conntrack_count"),
         number(node, "nf_conntrack_max"),
@@ -111,6 +112,7 @@ pub(super) fn connections(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             "`modprobe nf_conntrack`, unless loading rules does so",
         )];
     };
+
     let found = format!("{count} connections, room for {most}");
     match f64::from(count) <= f64::from(most) * MOST_CONNECTIONS {
         true => vec![NodeFinding::good(WHAT, found)],

@@ -96,12 +96,14 @@ pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             advice,
         )];
     }
+
     let mut attempt = |lines: &str| {
         node.ask(
             &ToolCall::new("unshare", &["--net", "ipset", "restore"]).with_input(lines.to_owned()),
         )
         .err()
     };
+
     let all: String = SET_TYPES.iter().map(|(_, line)| *line).collect();
     if attempt(&all).is_none() {
         return vec![NodeFinding::good(
@@ -109,11 +111,13 @@ pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             "hash:net, hash:ip,port, bitmap:port",
         )];
     }
+
     let failed = SET_TYPES
         .iter()
         .filter_map(|(what, line)| Some((what, attempt(line)?)));
     let advice = "load the modules `ip_set_hash_net`, `ip_set_hash_ipport` and \
                   `ip_set_bitmap_port`, or use a kernel that has them";
+
     failed
         .map(|(what, said)| NodeFinding::missing(*what, said, advice))
         .collect()
@@ -138,6 +142,7 @@ fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
             .join(", ");
         return vec![NodeFinding::good(format!("rules, {family}"), modules)];
     }
+
     let mut findings = Vec::new();
     for row in &EXTENSIONS {
         let (module, .., grade) = *row;
@@ -163,6 +168,7 @@ fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
             advice,
         });
     }
+
     if findings.is_empty() {
         let advice =
             "each of them loads alone; see whether a module comes too late: load them at boot";
@@ -172,6 +178,7 @@ fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
             advice,
         ));
     }
+
     findings
 }
 
@@ -203,6 +210,7 @@ fn attempt(
     };
     let program = format!("{tool}-{}-restore", node.backend.label());
     let mut input = String::new();
+
     for table in ["filter", "raw", "security"] {
         let rules: Vec<String> = rows
             .iter()
@@ -216,6 +224,7 @@ fn attempt(
             ));
         }
     }
+
     let call = ToolCall::new(
         "unshare",
         &["--net", "sh", "-c", TRY_RULES, "sh", word, &program],

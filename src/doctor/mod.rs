@@ -1,8 +1,8 @@
 //! What a node has and lacks of all that palisade needs.
 //!
-//! In: a [`Runner`]. Out: [`NodeFinding`]s, check by check, with what to do about each. Nothing of the
-//! node is changed: what must be tried is tried in a network namespace of its own, and where none
-//! can be made, that is said. A row of `CHECKS` is a check.
+//! In: a [`Runner`]. Out: [`NodeFinding`]s, check by check, with what to do about each. Nothing of
+//! the node is changed: what must be tried is tried in a network namespace of its own, and where
+//! none can be made, that is said. A row of `CHECKS` is a check.
 //!
 //! Cost: some thirty short processes.
 
@@ -99,6 +99,7 @@ impl CheckContext<'_> {
             .runner
             .run(call)
             .map_err(|failure| failure.to_string())?;
+
         match answer.status {
             Some(0) => Ok(answer.output),
             Some(_) | None => {
@@ -185,6 +186,7 @@ impl Examination {
             } = finding;
             json!({ "what": what, "grade": grade.label(), "found": found, "advice": advice })
         };
+
         let view = json!({ "fit": self.is_fit(), "findings": self.findings.iter().map(finding).collect::<Vec<Value>>() });
         JsonWriter::on(out).line(&view);
     }
@@ -197,6 +199,7 @@ impl Examination {
             .iter()
             .map(|finding| finding.what.chars().count());
         let width = widths.max().unwrap_or_default();
+
         for NodeFinding {
             what,
             grade,
@@ -209,10 +212,12 @@ impl Examination {
                 out.line(format_args!("{:<8} {:<width$}  to do: {advice}", "", ""));
             }
         }
+
         let (missing, warnings) = (
             self.count(FindingGrade::Missing),
             self.count(FindingGrade::Warning),
         );
+
         match missing {
             0 => out.line(format_args!("nothing is missing; warnings: {warnings}")),
             _ => out.line(format_args!("missing: {missing}; warnings: {warnings}")),

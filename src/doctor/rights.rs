@@ -30,6 +30,7 @@ pub(super) fn capabilities(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             "mount /proc",
         )];
     };
+
     let lacks = |(bit, ..): &&(u32, &str, &str)| effective >> bit & 1 == 0;
     let lacking: Vec<NodeFinding> = CAPABILITIES
         .iter()
@@ -61,6 +62,7 @@ pub(super) fn lock(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let is_shared = mounted.iter().any(|(place, kind)| {
         *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind))
     });
+
     let finding = match (is_container, is_shared, node.backend) {
         (false, _, _) => NodeFinding::good(LOCK, "the host's"),
         (true, true, _) => NodeFinding::good(LOCK, "mounted into this container"),
@@ -99,11 +101,13 @@ pub(super) fn directories(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         ),
     ];
     let mut findings = Vec::new();
+
     for (keep, what, advice) in places {
         findings.push(match node.runner.try_to_keep(keep) {
             Ok(()) => NodeFinding::good(what, "can be written"),
             Err(failure) => NodeFinding::missing(what, failure.to_string(), advice),
         });
     }
+
     findings
 }

@@ -63,14 +63,17 @@ pub(super) fn by_build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             },
         }
     }
+
     let is_mixed = standing
         .iter()
         .filter(|found| found.rules.is_none_or(|rules| rules > 0))
         .count()
         > 1;
+
     for found in &standing {
         findings.push(judge(node.backend, is_mixed, found));
     }
+
     findings
 }
 
@@ -85,6 +88,7 @@ fn judge(chosen: IptablesBackend, is_mixed: bool, found: &BackendRules) -> NodeF
         || "not counted, since only `nft` is there to ask".to_owned(),
         |rules| rules.to_string(),
     );
+
     let words = if owners.is_empty() {
         count
     } else {
@@ -107,6 +111,7 @@ fn judge(chosen: IptablesBackend, is_mixed: bool, found: &BackendRules) -> NodeF
                       one: move these to it if they are policy";
         return NodeFinding::warning(what(*build), words, advice);
     }
+
     NodeFinding::good(what(*build), words)
 }
 
@@ -153,6 +158,7 @@ fn inspect(node: &mut CheckContext<'_>, build: IptablesBackend) -> Result<Backen
             .count();
         owners.extend(lines(&text).filter_map(|(_, line)| owner(line.strip_prefix(':')?)));
     }
+
     Ok(BackendRules {
         build,
         rules: Some(rules),
@@ -169,6 +175,7 @@ pub(super) fn dormant(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     {
         return Vec::new();
     }
+
     let tables = ["ip", "ip6"]
         .into_iter()
         .flat_map(|family| TableKind::ALL.map(|kind| (family, kind.label())));
@@ -182,6 +189,7 @@ pub(super) fn dormant(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         let mut head = text.lines().skip(1).take_while(|line| !line.contains('{'));
         head.any(|line| line.trim_start().starts_with("flags ") && line.contains("dormant"))
     };
+
     let names: Vec<String> = tables
         .filter(is_dormant)
         .map(|(family, table)| format!("{family} {table}"))

@@ -38,6 +38,7 @@ pub(super) fn sources(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     ) {
         findings.push(uplinks(node));
     }
+
     findings.push(behind_bridges(node));
     findings
 }
@@ -79,6 +80,7 @@ fn mode(node: &mut CheckContext<'_>) -> Option<ValidationMode> {
 impl ValidationMode {
     fn finding(self) -> NodeFinding {
         const WHAT: &str = "source validation";
+
         match self {
             ValidationMode::Strict => NodeFinding::good(WHAT, "strict"),
             ValidationMode::Loose {
@@ -219,6 +221,7 @@ fn interfaces_of_endpoints(node: &mut CheckContext<'_>) -> Option<BTreeSet<Strin
     if questions.is_empty() {
         return None;
     }
+
     let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
     let answer = node.runner.run(&call).ok()?; // its status tells of addresses without a route, too
     Some(

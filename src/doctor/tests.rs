@@ -116,6 +116,7 @@ impl Table {
             .iter()
             .map(|(call, output)| ((*call).to_owned(), Ok((*output).to_owned())))
             .collect();
+
         for (family, tool) in [("inet", "iptables"), ("inet6", "ip6tables")] {
             said.insert(
                 format!(
@@ -125,6 +126,7 @@ impl Table {
                 Ok(String::new()),
             );
         }
+
         let files = FILES
             .iter()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
@@ -146,6 +148,7 @@ impl Runner for Table {
             .get(&call.to_string())
             .cloned()
             .ok_or_else(|| RunnerFailure::NotFound(call.program.clone()))?;
+
         Ok(match (said, refused) {
             (Ok(output), None) => ProcessOutput {
                 status: Some(0),
@@ -216,6 +219,7 @@ fn complaints(examination: &Examination) -> Vec<String> {
         .findings
         .iter()
         .filter(|finding| finding.grade != FindingGrade::Good);
+
     complaints
         .map(|finding| {
             format!(
@@ -242,6 +246,7 @@ fn a_healthy_node_lacks_nothing() {
         text.ends_with("nothing is missing; warnings: 0\n"),
         "{text}"
     );
+
     assert!(
         examination
             .findings
@@ -556,6 +561,7 @@ fn the_legacy_build_needs_the_lock_of_the_host() {
             .into_iter()
             .find(|complaint| complaint.contains("xtables.lock"))
     };
+
     assert_eq!(
         found(&mut node).as_deref(),
         Some("missing /run/xtables.lock: this container's own")
@@ -567,6 +573,7 @@ fn the_legacy_build_needs_the_lock_of_the_host() {
             "{CONTAINER}29 27 0:21 /xtables.lock /run/xtables.lock rw - tmpfs tmpfs rw\n"
         )),
     );
+
     assert_eq!(found(&mut node), None);
 }
 
@@ -589,6 +596,7 @@ fn a_table_that_the_kernel_does_not_ask_is_found_by_nft() {
         );
         text(&examine(&mut node, None))
     };
+
     for flags in [
         "\tflags dormant\n\n",
         "\tcomment \"x\"\n\tflags owner, dormant\n",
@@ -600,10 +608,12 @@ fn a_table_that_the_kernel_does_not_ask_is_found_by_nft() {
             "{both}"
         );
     }
+
     for flags in ["", "\tflags owner\n", "\tcomment \"dormant\"\n"] {
         let one = found(flags);
         assert!(one.contains("  ip6 filter\n"), "{one}");
     }
+
     let without = text(&examine(&mut Table::healthy(), None));
     assert!(!without.contains("dormant"), "{without}");
 }
@@ -629,6 +639,7 @@ fn chains_of_a_build_that_is_not_installed_are_seen_by_name() {
     };
     let ours = "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority \
                 filter; policy accept;\n\t}\n\tchain pal-FORWARD {\n\t}\n}\n";
+
     let words = "missing rules in iptables-nft: not counted, since only `nft` is there to ask, \
                  with chains of palisade";
     assert_eq!(found(Some(ours)).as_deref(), Some(words));

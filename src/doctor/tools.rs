@@ -30,6 +30,7 @@ pub(super) fn ipset(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             )];
         }
     };
+
     match node.ask(&ToolCall::new("ipset", &["list", "-n"])) {
         Ok(names) => vec![NodeFinding::good(
             WHAT,
@@ -61,6 +62,7 @@ pub(super) fn build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         })
         .join(", ");
     let found = format!("{words}; palisade takes {}", chosen.label());
+
     match builds
         .iter()
         .any(|(_, build)| build.is_some_and(|build| build != chosen))
@@ -103,6 +105,7 @@ pub(super) fn programs(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             }
         }
     }
+
     versions.dedup();
     let what = format!("iptables-{} programs", node.backend.label());
     match versions.as_slice() {
@@ -114,6 +117,7 @@ pub(super) fn programs(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
             "install one version of all of them",
         )),
     }
+
     findings
 }
 

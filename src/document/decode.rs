@@ -47,6 +47,7 @@ impl Error {
             help,
             ..
         } = wrong_type(node, expected);
+
         Self {
             code,
             message,
@@ -115,6 +116,7 @@ impl<'node> NodeDeserializer<'node> {
         let NodeValue::Scalar(NodeScalar::Number(number)) = &self.0.value else {
             return Err(Error::wrong_type(self.0, expected));
         };
+
         let invalid = || {
             Error::new(
                 Code::InvalidValue,

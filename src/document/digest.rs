@@ -27,6 +27,7 @@ impl YamlNode {
             }
             NodeValue::List(_) | NodeValue::Scalar(_) => write(self, &mut text),
         }
+
         Sha256::digest(text.as_bytes()).into()
     }
 }

@@ -30,7 +30,7 @@ impl<'text> ObjectEnvelope<'text> {
     pub(super) fn open(
         input: SourceText<'text>,
         body: ObjectBody<'text>,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let span = body.span(input);
         let contents = match body {
@@ -40,11 +40,13 @@ impl<'text> ObjectEnvelope<'text> {
             }) => Ok(EnvelopeContents::Tree(entries)),
             ObjectBody::Tree(node) => Err(not_an_object(&node, input)),
             ObjectBody::Json(text) if text.starts_with('{') => {
-                json_fields(input, text, found).map(|fields| EnvelopeContents::Json(text, fields))
+                json_fields(input, text, diagnostics)
+                    .map(|fields| EnvelopeContents::Json(text, fields))
             }
             ObjectBody::Json(text) => Err(not_an_object(&json_stub(text, span), input)),
         };
-        let contents = contents.map_err(|problem| found.push(problem)).ok()?;
+        let contents = contents.map_err(|problem| diagnostics.push(problem)).ok()?;
+
         Some(Self {
             input,
             span,
@@ -53,15 +55,14 @@ impl<'text> ObjectEnvelope<'text> {
     }
 
     /// The tree of a field that is small.
-    pub(super) fn field(&self, name: &str, found: &mut Diagnostics) -> Option<YamlNode> {
+    pub(super) fn field(&self, name: &str, diagnostics: &mut Diagnostics) -> Option<YamlNode> {
         match &self.contents {
             EnvelopeContents::Tree(entries) => entries
                 .iter()
                 .find(|entry| entry.key.value == name)
                 .map(|entry| entry.value.clone()),
-            EnvelopeContents::Json(_, fields) => {
-                json_field(fields, name).and_then(|value| json::tree(self.input, value, found))
-            }
+            EnvelopeContents::Json(_, fields) => json_field(fields, name)
+                .and_then(|value| json::tree(self.input, value, diagnostics)),
         }
     }
 
@@ -76,7 +77,7 @@ impl<'text> ObjectEnvelope<'text> {
     }
 
     /// The items of a list.
-    pub(super) fn items(self, found: &mut Diagnostics) -> Vec<ObjectBody<'text>> {
+    pub(super) fn items(self, diagnostics: &mut Diagnostics) -> Vec<ObjectBody<'text>> {
         match self.contents {
             EnvelopeContents::Tree(entries) => {
                 let items = entries
@@ -89,19 +90,19 @@ impl<'text> ObjectEnvelope<'text> {
                     Vec::new()
                 }
             }
-            EnvelopeContents::Json(_, fields) => json_items(self.input, &fields, found),
+            EnvelopeContents::Json(_, fields) => json_items(self.input, &fields, diagnostics),
         }
     }
 
     /// Reports fields that no list has.
-    pub(super) fn check_list_fields(&self, found: &mut Diagnostics) {
+    pub(super) fn check_list_fields(&self, diagnostics: &mut Diagnostics) {
         for key in self
             .keys()
             .filter(|key| !LIST_FIELDS.contains(&key.value.as_str()))
         {
             let meant = nearest(&key.value, LIST_FIELDS.iter().copied())
                 .map(|name| format!("did you mean `{name}`?"));
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(
                     Code::UnknownField,
                     key.span,
@@ -145,6 +146,7 @@ impl<'text> ObjectEnvelope<'text> {
             EnvelopeContents::Json(text, _) => ObjectBody::Json(text),
         };
         let source = shared.unwrap_or_else(|| input.slice(span));
+
         ManifestObject {
             kind,
             internal,
@@ -167,14 +169,14 @@ fn tree_items(entries: &[YamlEntry]) -> Option<&YamlNode> {
 fn json_fields<'text>(
     input: SourceText<'text>,
     text: &'text str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Vec<(SpannedString, &'text str)>, Diagnostic> {
     let members = json::members(input, text)?.into_iter();
     let fields: Result<Vec<_>, _> = members
         .map(|member| Ok((json::string(input, member.key)?, member.value)))
         .collect();
     let fields = fields?;
-    pairs::repeated(fields.iter().map(|(key, _)| key), found);
+    pairs::repeated(fields.iter().map(|(key, _)| key), diagnostics);
     Ok(fields)
 }
 
@@ -188,13 +190,13 @@ fn json_field<'text>(fields: &[(SpannedString, &'text str)], name: &str) -> Opti
 fn json_items<'text>(
     input: SourceText<'text>,
     fields: &[(SpannedString, &'text str)],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<ObjectBody<'text>> {
     let Some(items) = json_field(fields, "items").filter(|items| *items != "null") else {
         return Vec::new();
     };
     let elements = json::elements(input, items)
-        .map_err(|problem| found.push(problem))
+        .map_err(|problem| diagnostics.push(problem))
         .unwrap_or_default();
     elements.into_iter().map(ObjectBody::Json).collect()
 }
@@ -222,6 +224,7 @@ fn not_an_object(node: &YamlNode, input: SourceText<'_>) -> Diagnostic {
         ),
         NodeValue::Scalar(_) | NodeValue::Map(_) => input.template_help(node.span.range().start),
     };
+
     Diagnostic::at(
         Code::NotAnObject,
         node.span,

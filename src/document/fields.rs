@@ -7,8 +7,8 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::{NodeScalar, NodeValue, YamlEntry, YamlNode};
 use crate::source::{Span, Spanned, SpannedString};
 
-/// The fields of one mapping, asked for one by one. [`MappingFields::finish`] reports those that nobody
-/// asked for.
+/// The fields of one mapping, asked for one by one. [`MappingFields::finish`] reports those that
+/// nobody asked for.
 #[must_use = "call `finish`, or unknown fields go unseen"]
 #[derive(Debug)]
 pub struct MappingFields<'node> {
@@ -20,7 +20,7 @@ pub struct MappingFields<'node> {
 
 impl<'node> MappingFields<'node> {
     /// The fields of a mapping; anything else is reported as a wrong type.
-    pub fn from_node(node: &'node YamlNode, found: &mut Diagnostics) -> Option<Self> {
+    pub fn from_node(node: &'node YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         match &node.value {
             NodeValue::Map(entries) => Some(Self {
                 span: node.span,
@@ -28,7 +28,7 @@ impl<'node> MappingFields<'node> {
                 asked: Vec::new(),
             }),
             NodeValue::List(_) | NodeValue::Scalar(_) => {
-                found.push(wrong_type(node, "a mapping"));
+                diagnostics.push(wrong_type(node, "a mapping"));
                 None
             }
         }
@@ -47,11 +47,11 @@ impl<'node> MappingFields<'node> {
     pub fn require(
         &mut self,
         name: &'static str,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> Option<&'node YamlNode> {
         let value = self.get(name);
         if value.is_none() {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::MissingField,
                 self.span,
                 format!("`{name}` is missing"),
@@ -61,19 +61,23 @@ impl<'node> MappingFields<'node> {
     }
 
     /// A field that holds a string.
-    pub fn text(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<SpannedString> {
-        self.get(name).and_then(|node| node.text(found))
+    pub fn text(
+        &mut self,
+        name: &'static str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<SpannedString> {
+        self.get(name).and_then(|node| node.text(diagnostics))
     }
 
     /// A field that holds a list, taken apart by `item`; absent gives an empty list.
     pub fn list<Item>(
         &mut self,
         name: &'static str,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         self.get(name)
-            .map(|node| node.list(found, item))
+            .map(|node| node.list(diagnostics, item))
             .unwrap_or_default()
     }
 
@@ -82,7 +86,7 @@ impl<'node> MappingFields<'node> {
         &mut self,
         name: &'static str,
         most: usize,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         let Some(node) = self.get(name) else {
@@ -91,14 +95,15 @@ impl<'node> MappingFields<'node> {
         let items = node.items().unwrap_or_default();
         if let Some(first) = items.get(most) {
             let message = format!("`{name}` lists {}, where {most} are allowed", items.len());
-            found.push(Diagnostic::at(Code::TooLong, first.span, message));
+            diagnostics.push(Diagnostic::at(Code::TooLong, first.span, message));
         }
-        node.list(found, item)
+        node.list(diagnostics, item)
     }
 
     /// Reports every string that a field's list has twice, for lists that are sets to Kubernetes.
-    pub fn distinct(&mut self, name: &'static str, found: &mut Diagnostics) {
+    pub fn distinct(&mut self, name: &'static str, diagnostics: &mut Diagnostics) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+
         for item in self.get(name).and_then(YamlNode::items).unwrap_or_default() {
             let NodeValue::Scalar(NodeScalar::Text(text)) = &item.value else {
                 continue;
@@ -107,7 +112,7 @@ impl<'node> MappingFields<'node> {
                 Some(first) => {
                     let message =
                         format!("`{}` stands in `{name}` twice", text.value.escape_debug());
-                    found.push(
+                    diagnostics.push(
                         Diagnostic::new(Code::RepeatedValue, message)
                             .label(item.span, "again")
                             .label(*first, "first here"),
@@ -126,7 +131,7 @@ impl<'node> MappingFields<'node> {
     }
 
     /// Refuses fields that exist in the language but are not compiled.
-    pub fn refuse(&mut self, names: &[&'static str], found: &mut Diagnostics) {
+    pub fn refuse(&mut self, names: &[&'static str], diagnostics: &mut Diagnostics) {
         for name in names {
             self.asked.push(name);
             let Some(entry) = self
@@ -137,7 +142,7 @@ impl<'node> MappingFields<'node> {
                 continue;
             };
             let message = format!("`{name}` is not supported yet");
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::UnsupportedField, entry.key.span, message)
                     .help("Palisade refuses what it does not enforce"),
             );
@@ -145,7 +150,7 @@ impl<'node> MappingFields<'node> {
     }
 
     /// Reports every field that was not asked for, with the nearest name that was.
-    pub fn finish(self, found: &mut Diagnostics) {
+    pub fn finish(self, diagnostics: &mut Diagnostics) {
         for YamlEntry { key, .. } in self.entries {
             if self.asked.contains(&key.value.as_str()) {
                 continue;
@@ -155,7 +160,7 @@ impl<'node> MappingFields<'node> {
                 None => format!("known fields: {}", listed(&self.asked)),
             };
             let message = format!("unknown field `{}`", key.value);
-            found.push(Diagnostic::at(Code::UnknownField, key.span, message).help(help));
+            diagnostics.push(Diagnostic::at(Code::UnknownField, key.span, message).help(help));
         }
     }
 }
@@ -174,6 +179,7 @@ pub(super) fn wrong_type(node: &YamlNode, expected: &str) -> Diagnostic {
         node.span,
         format!("expected {expected}, found {}", node.type_name()),
     );
+
     let help = match (expected, &node.value) {
         ("a string", NodeValue::Scalar(_)) => Some("put it in quotes"),
         ("a boolean", NodeValue::Scalar(NodeScalar::Ambiguous(_))) => {
@@ -189,11 +195,11 @@ pub(super) fn wrong_type(node: &YamlNode, expected: &str) -> Diagnostic {
 
 impl YamlNode {
     /// The string that stands here; anything else is reported.
-    pub fn text(&self, found: &mut Diagnostics) -> Option<SpannedString> {
+    pub fn text(&self, diagnostics: &mut Diagnostics) -> Option<SpannedString> {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Text(text)) => Some(text.clone()),
             NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
-                found.push(wrong_type(self, "a string"));
+                diagnostics.push(wrong_type(self, "a string"));
                 None
             }
         }
@@ -202,49 +208,57 @@ impl YamlNode {
     /// The items of the list that stands here, each read by `item`.
     pub fn list<'node, Item>(
         &'node self,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         mut item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         match &self.value {
-            NodeValue::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
+            NodeValue::List(items) => items
+                .iter()
+                .filter_map(|node| item(node, diagnostics))
+                .collect(),
             NodeValue::Scalar(_) | NodeValue::Map(_) => {
-                found.push(wrong_type(self, "a list"));
+                diagnostics.push(wrong_type(self, "a list"));
                 Vec::new()
             }
         }
     }
 
     /// The boolean that stands here.
-    pub fn boolean(&self, found: &mut Diagnostics) -> Option<Spanned<bool>> {
+    pub fn boolean(&self, diagnostics: &mut Diagnostics) -> Option<Spanned<bool>> {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Bool(value)) => Some(Spanned::new(*value, self.span)),
             NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
-                found.push(wrong_type(self, "a boolean"));
+                diagnostics.push(wrong_type(self, "a boolean"));
                 None
             }
         }
     }
 
     /// The whole number from `least` to `most` that stands here.
-    pub fn integer(&self, least: i64, most: i64, found: &mut Diagnostics) -> Option<Spanned<i64>> {
-        let number = self.number("a whole number", found)?;
+    pub fn integer(
+        &self,
+        least: i64,
+        most: i64,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Spanned<i64>> {
+        let number = self.number("a whole number", diagnostics)?;
         let value = number
             .parse()
             .ok()
             .filter(|value| (least..=most).contains(value));
         if value.is_none() {
             let message = format!("`{number}` is not a whole number from {least} to {most}");
-            found.push(Diagnostic::at(Code::InvalidValue, self.span, message));
+            diagnostics.push(Diagnostic::at(Code::InvalidValue, self.span, message));
         }
         Some(Spanned::new(value?, self.span))
     }
 
     /// The finite number that stands here.
-    pub fn float(&self, found: &mut Diagnostics) -> Option<Spanned<f64>> {
-        let number = self.number("a number", found)?;
+    pub fn float(&self, diagnostics: &mut Diagnostics) -> Option<Spanned<f64>> {
+        let number = self.number("a number", diagnostics)?;
         let value = number.parse().ok().filter(|value: &f64| value.is_finite());
         if value.is_none() {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::InvalidValue,
                 self.span,
                 format!("`{number}` is not a finite number"),
@@ -253,11 +267,11 @@ impl YamlNode {
         Some(Spanned::new(value?, self.span))
     }
 
-    fn number(&self, expected: &str, found: &mut Diagnostics) -> Option<&str> {
+    fn number(&self, expected: &str, diagnostics: &mut Diagnostics) -> Option<&str> {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Number(number)) => Some(number),
             NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
-                found.push(wrong_type(self, expected));
+                diagnostics.push(wrong_type(self, expected));
                 None
             }
         }
@@ -268,9 +282,9 @@ impl YamlNode {
     pub fn choice<Choice: Copy>(
         &self,
         table: &[(&'static str, Choice)],
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Spanned<Choice>> {
-        let text = self.text(found)?;
+        let text = self.text(diagnostics)?;
         if let Some((_, choice)) = table.iter().find(|(name, _)| *name == text.value) {
             return Some(Spanned::new(*choice, self.span));
         }
@@ -278,7 +292,7 @@ impl YamlNode {
         let meant = nearest(&text.value, names.iter().copied())
             .map(|name| format!("did you mean `{name}`?"));
         let message = format!("`{}` is none of {}", text.value, listed(&names));
-        found.push(Diagnostic::at(Code::InvalidValue, self.span, message).maybe_help(meant));
+        diagnostics.push(Diagnostic::at(Code::InvalidValue, self.span, message).maybe_help(meant));
         None
     }
 }

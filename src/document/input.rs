@@ -61,6 +61,7 @@ impl<'text> SourceText<'text> {
         let start = before
             .rfind('\n')
             .map_or(at - before.len(), |newline| at - before.len() + newline + 1);
+
         let end = at + after.find('\n').unwrap_or(after.len());
         self.text.get(start..end).unwrap_or_default()
     }

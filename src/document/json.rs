@@ -45,15 +45,19 @@ pub(super) fn elements<'text>(
 }
 
 /// The tree of a value.
-pub(super) fn tree(input: SourceText<'_>, text: &str, found: &mut Diagnostics) -> Option<YamlNode> {
+pub(super) fn tree(
+    input: SourceText<'_>,
+    text: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<YamlNode> {
     if let Some(offset) = first_too_deep(text) {
-        found.push(too_deep(
+        diagnostics.push(too_deep(
             input.character_at(input.place(text).start + offset),
         ));
         return None;
     }
-    node(input, text, found)
-        .map_err(|problem| found.push(problem))
+    node(input, text, diagnostics)
+        .map_err(|problem| diagnostics.push(problem))
         .ok()
 }
 
@@ -77,11 +81,11 @@ fn first_too_deep(text: &str) -> Option<usize> {
 fn node(
     input: SourceText<'_>,
     text: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<YamlNode, Diagnostic> {
     let value = match text.as_bytes().first() {
-        Some(b'{') => NodeValue::Map(pairs(input, text, found)?.finish(found)),
-        Some(b'[') => NodeValue::List(items(input, text, found)?),
+        Some(b'{') => NodeValue::Map(pairs(input, text, diagnostics)?.finish(diagnostics)),
+        Some(b'[') => NodeValue::List(items(input, text, diagnostics)?),
         _ => NodeValue::Scalar(scalar(input, text)?),
     };
     Ok(YamlNode {
@@ -93,11 +97,11 @@ fn node(
 fn pairs(
     input: SourceText<'_>,
     text: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<MappingPairs, Diagnostic> {
     let mut pairs = MappingPairs::default();
     for JsonMember { key, value } in members(input, text)? {
-        pairs.push(string(input, key)?, node(input, value, found)?);
+        pairs.push(string(input, key)?, node(input, value, diagnostics)?);
     }
     Ok(pairs)
 }
@@ -105,11 +109,11 @@ fn pairs(
 fn items(
     input: SourceText<'_>,
     text: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Vec<YamlNode>, Diagnostic> {
     elements(input, text)?
         .into_iter()
-        .map(|element| node(input, element, found))
+        .map(|element| node(input, element, diagnostics))
         .collect()
 }
 
@@ -141,6 +145,7 @@ pub(super) fn syntax(input: SourceText<'_>, text: &str, error: &serde_json::Erro
         .iter()
         .find(|(told, _, _)| *told == message)
         .map_or((message, None), |row| (row.1, Some(row.2.to_owned())));
+
     let span = input.character_at(offset.min(input.text.trim_end().len()));
     Diagnostic::at(Code::JsonSyntax, span, message)
         .maybe_help(help)

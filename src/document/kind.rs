@@ -439,6 +439,7 @@ fn refuse_kind(group: &str, name: &str) -> KindRefusal {
             format!("supported: {}", elsewhere.join(", ")),
         ),
     };
+
     KindRefusal {
         culprit,
         message,
@@ -453,6 +454,7 @@ fn refuse_name(group: &str, name: &str) -> KindRefusal {
     } else {
         format!("API group `{group}`")
     };
+
     let message = format!("the {group} has no kind `{name}` that Palisade knows");
     KindRefusal {
         culprit: RefusalField::Kind,

@@ -1,10 +1,10 @@
 //! Input text to objects: YAML and JSON read into one tree whose every key and value knows its
 //! place.
 //!
-//! In: [`text::Files`](crate::source::Files). Out: one [`ManifestObject`] after another, with its API version
-//! and kind found, lists taken apart, duplicates of keys refused, aliases and merge keys resolved,
-//! depth and size bounded. A syntax error costs its own document only. Absent: any idea of what a
-//! field means; [`MappingFields`] only says which ones nobody asked for.
+//! In: [`text::Files`](crate::source::Files). Out: one [`ManifestObject`] after another, with its
+//! API version and kind found, lists taken apart, duplicates of keys refused, aliases and merge
+//! keys resolved, depth and size bounded. A syntax error costs its own document only. Absent: any
+//! idea of what a field means; [`MappingFields`] only says which ones nobody asked for.
 //!
 //! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text
 //! until an item is asked for.

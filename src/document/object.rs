@@ -52,36 +52,42 @@ impl ManifestObject<'_> {
     }
 
     /// The tree, for readers that must see every field.
-    pub fn tree(&self, found: &mut Diagnostics) -> Option<Cow<'_, YamlNode>> {
+    pub fn tree(&self, diagnostics: &mut Diagnostics) -> Option<Cow<'_, YamlNode>> {
         match &self.body {
             ObjectBody::Tree(node) => Some(Cow::Borrowed(node)),
-            ObjectBody::Json(text) => json::tree(self.input, text, found).map(Cow::Owned),
+            ObjectBody::Json(text) => json::tree(self.input, text, diagnostics).map(Cow::Owned),
         }
     }
 
     /// The few fields that `T` has; all others are passed over.
-    pub fn decode<T: DeserializeOwned>(&self, found: &mut Diagnostics) -> Option<T> {
+    pub fn decode<T: DeserializeOwned>(&self, diagnostics: &mut Diagnostics) -> Option<T> {
         match &self.body {
             ObjectBody::Tree(node) => decode::decode(node)
-                .map_err(|problem| found.push(problem))
+                .map_err(|problem| diagnostics.push(problem))
                 .ok(),
-            ObjectBody::Json(text) => self.decode_json(text, found),
+            ObjectBody::Json(text) => self.decode_json(text, diagnostics),
         }
     }
 
     /// JSON is read without a tree. Only where that fails a tree is made, to tell the place and the
     /// reason.
-    fn decode_json<T: DeserializeOwned>(&self, text: &str, found: &mut Diagnostics) -> Option<T> {
+    fn decode_json<T: DeserializeOwned>(
+        &self,
+        text: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<T> {
         let error = match serde_json::from_str(text) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let before = found.error_count();
-        let node = json::tree(self.input, text, found)?;
+        let before = diagnostics.error_count();
+        let node = json::tree(self.input, text, diagnostics)?;
+
         let problem = decode::decode::<T>(&node).err();
-        if problem.is_some() || found.error_count() == before {
-            found.push(problem.unwrap_or_else(|| json::syntax(self.input, text, &error)));
+        if problem.is_some() || diagnostics.error_count() == before {
+            diagnostics.push(problem.unwrap_or_else(|| json::syntax(self.input, text, &error)));
         }
+
         None
     }
 }

@@ -50,23 +50,23 @@ impl MappingPairs {
     }
 
     /// The mapping, every key once.
-    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<YamlEntry> {
+    pub(super) fn finish(self, diagnostics: &mut Diagnostics) -> Vec<YamlEntry> {
         let Self { entries, merges } = self;
         if let [first, second, ..] = merges.as_slice() {
-            found.push(
+            diagnostics.push(
                 duplicate("<<", first.key, second.key).help("one `<<` takes a list of mappings"),
             );
         }
         let explicit = first_places(&entries, &merges);
-        let mut entries = unique(entries, found);
-        merge_into(&mut entries, &explicit, merges, found);
+        let mut entries = unique(entries, diagnostics);
+        merge_into(&mut entries, &explicit, merges, diagnostics);
         entries
     }
 }
 
 /// The entries without repeated keys, which are reported.
-fn unique(entries: Vec<YamlEntry>, found: &mut Diagnostics) -> Vec<YamlEntry> {
-    let repeated = repeated(entries.iter().map(|entry| &entry.key), found);
+fn unique(entries: Vec<YamlEntry>, diagnostics: &mut Diagnostics) -> Vec<YamlEntry> {
+    let repeated = repeated(entries.iter().map(|entry| &entry.key), diagnostics);
     if repeated.is_empty() {
         return entries;
     }
@@ -81,23 +81,25 @@ fn unique(entries: Vec<YamlEntry>, found: &mut Diagnostics) -> Vec<YamlEntry> {
 /// Reports keys that stand more than once, and gives the indices of all but the first of each.
 pub(super) fn repeated<'key>(
     keys: impl Iterator<Item = &'key SpannedString>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> BTreeSet<usize> {
     let mut order: Vec<(&str, usize, Span)> = keys
         .enumerate()
         .map(|(index, key)| (key.value.as_str(), index, key.span))
         .collect();
     order.sort_unstable_by_key(|(key, index, _)| (*key, *index));
+
     let mut repeated = BTreeSet::new();
     for pair in order.windows(2) {
         let [(key, _, first), (same, index, second)] = pair else {
             continue;
         };
         if key == same {
-            found.push(duplicate(key, *first, *second));
+            diagnostics.push(duplicate(key, *first, *second));
             repeated.insert(*index);
         }
     }
+
     repeated
 }
 
@@ -129,7 +131,7 @@ fn merge_into(
     entries: &mut Vec<YamlEntry>,
     explicit: &BTreeMap<String, (usize, Span)>,
     merges: Vec<MergeKey>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut merged = BTreeSet::new();
     for MergeKey {
@@ -138,12 +140,12 @@ fn merge_into(
         before,
     } in merges
     {
-        for YamlEntry { key, value } in sources(value, found).into_iter().flatten() {
+        for YamlEntry { key, value } in sources(value, diagnostics).into_iter().flatten() {
             if let Some((_, own)) = explicit
                 .get(&key.value)
                 .filter(|(index, _)| *index < before)
             {
-                found.push(before_merge(&key.value, *own, merge_key));
+                diagnostics.push(before_merge(&key.value, *own, merge_key));
             } else if !explicit.contains_key(&key.value) && merged.insert(key.value.clone()) {
                 entries.push(YamlEntry { key, value });
             }
@@ -165,25 +167,25 @@ fn before_merge(key: &str, own: Span, merge: Span) -> Diagnostic {
 }
 
 /// The mappings that a `<<` brings in.
-fn sources(value: YamlNode, found: &mut Diagnostics) -> Vec<Vec<YamlEntry>> {
+fn sources(value: YamlNode, diagnostics: &mut Diagnostics) -> Vec<Vec<YamlEntry>> {
     match value.value {
         NodeValue::Map(entries) => vec![entries],
         NodeValue::List(items) => items
             .into_iter()
-            .filter_map(|item| source(item, found))
+            .filter_map(|item| source(item, diagnostics))
             .collect(),
         NodeValue::Scalar(_) => {
-            found.push(wrong_type(&value, "a mapping or a list of mappings"));
+            diagnostics.push(wrong_type(&value, "a mapping or a list of mappings"));
             Vec::new()
         }
     }
 }
 
-fn source(item: YamlNode, found: &mut Diagnostics) -> Option<Vec<YamlEntry>> {
+fn source(item: YamlNode, diagnostics: &mut Diagnostics) -> Option<Vec<YamlEntry>> {
     match item.value {
         NodeValue::Map(entries) => Some(entries),
         NodeValue::List(_) | NodeValue::Scalar(_) => {
-            found.push(wrong_type(&item, "a mapping"));
+            diagnostics.push(wrong_type(&item, "a mapping"));
             None
         }
     }

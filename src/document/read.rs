@@ -22,11 +22,11 @@ const DEEPEST_LIST: usize = 8;
 /// note.
 pub fn for_each<'text>(
     files: &'text SourceFiles,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
     visit: &mut dyn FnMut(ManifestObject<'text>, &mut Diagnostics),
 ) {
     let mut reader = ObjectReader {
-        found,
+        found: diagnostics,
         visit,
         skipped: BTreeMap::new(),
         objects: 0,
@@ -41,7 +41,7 @@ pub fn for_each<'text>(
 pub fn trees(
     files: &SourceFiles,
     own: &[FileId],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
     visit: &mut dyn FnMut(&YamlNode, &mut Diagnostics),
 ) {
     for id in own {
@@ -50,17 +50,17 @@ pub fn trees(
             FileFormat::Json(values) => {
                 for value in values {
                     let tree = value
-                        .map_err(|problem| found.push(problem))
+                        .map_err(|problem| diagnostics.push(problem))
                         .ok()
-                        .and_then(|value| json::tree(input, value, found));
-                    tree.iter().for_each(|root| visit(root, found));
+                        .and_then(|value| json::tree(input, value, diagnostics));
+                    tree.iter().for_each(|root| visit(root, diagnostics));
                 }
             }
             FileFormat::Yaml => {
                 for part in yaml::parts(text) {
-                    yaml::read(input, part, found)
+                    yaml::read(input, part, diagnostics)
                         .iter()
-                        .for_each(|document| visit(&document.root, found));
+                        .for_each(|document| visit(&document.root, diagnostics));
                 }
             }
         }
@@ -175,6 +175,7 @@ impl<'text> ObjectReader<'text, '_> {
             FileFormat::Json(values) => self.json(input, values),
             FileFormat::Yaml => self.yaml(input, text),
         }
+
         if self.objects == objects && self.found.error_count() == errors {
             let help = "an empty file can be a failed command's output; leave it out if nothing \
                         is missing";
@@ -242,12 +243,14 @@ impl<'text> ObjectReader<'text, '_> {
             shared,
             depth,
         } = candidate;
+
         let Some(envelope) = ObjectEnvelope::open(input, body, self.found) else {
             return;
         };
         let Some(header) = header(&envelope, list, self.found) else {
             return;
         };
+
         self.objects += 1;
         match list_item_kind(&header, &envelope) {
             Some(_) if depth == DEEPEST_LIST => self.found.push(too_deep(header.kind.span)),
@@ -269,6 +272,7 @@ impl<'text> ObjectReader<'text, '_> {
     ) {
         self.check_list(&envelope, header);
         let input = envelope.input;
+
         for body in envelope.items(self.found) {
             if self.gave_up() {
                 return;
@@ -294,6 +298,7 @@ impl<'text> ObjectReader<'text, '_> {
                 "this list has no `items` that are a list",
             ));
         }
+
         let metadata = envelope.field("metadata", self.found);
         let rest = metadata
             .as_ref()
@@ -323,6 +328,7 @@ impl<'text> ObjectReader<'text, '_> {
                 .found
                 .push(Diagnostic::at(Code::NotAnObject, api_version.span, message));
         };
+
         match kind::judge(group, version, &name.value) {
             Ok(Some(
                 row @ KindRow {
@@ -348,6 +354,7 @@ impl<'text> ObjectReader<'text, '_> {
             RefusalField::ApiVersion => header.api_version.span,
             RefusalField::Kind => header.kind.span,
         };
+
         self.found
             .push(Diagnostic::at(Code::UnsupportedKind, place, message).maybe_help(help));
     }
@@ -356,6 +363,7 @@ impl<'text> ObjectReader<'text, '_> {
         if self.skipped.is_empty() {
             return;
         }
+
         let counts: Vec<String> = self
             .skipped
             .iter()
@@ -365,6 +373,7 @@ impl<'text> ObjectReader<'text, '_> {
             "skipped {}: Palisade does not read these kinds",
             counts.join(", ")
         );
+
         self.found
             .push(Diagnostic::new(Code::SkippedKinds, message));
     }
@@ -374,18 +383,19 @@ impl<'text> ObjectReader<'text, '_> {
 fn header(
     envelope: &ObjectEnvelope<'_>,
     list: Option<&ObjectHeader>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ObjectHeader> {
     let start = envelope.start();
-    let mut said = |name, inherited: Option<&Spanned<String>>| match envelope.field(name, found) {
-        Some(node) => node
-            .text(found)
-            .map(|text| Spanned::new(text.value, text.span)),
-        None => Some(Spanned::new(
-            inherited.map(|list| list.value.clone()).unwrap_or_default(),
-            start,
-        )),
-    };
+    let mut said =
+        |name, inherited: Option<&Spanned<String>>| match envelope.field(name, diagnostics) {
+            Some(node) => node
+                .text(diagnostics)
+                .map(|text| Spanned::new(text.value, text.span)),
+            None => Some(Spanned::new(
+                inherited.map(|list| list.value.clone()).unwrap_or_default(),
+                start,
+            )),
+        };
     let api_version = said("apiVersion", list.map(|list| &list.api_version));
     let kind = said("kind", list.map(|list| &list.kind));
     let missing =
@@ -401,7 +411,8 @@ fn header(
         (false, true) => "`kind` is",
         (true, true) => "`apiVersion` and `kind` are",
     };
-    found.push(Diagnostic::at(
+
+    diagnostics.push(Diagnostic::at(
         Code::NotAnObject,
         start,
         format!("expected a Kubernetes object, but {missing} missing"),

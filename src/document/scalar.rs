@@ -61,6 +61,7 @@ fn number(value: &str) -> Option<PlainScalar> {
     if !value.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
         return None;
     }
+
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
     if is_decimal(digits) {
         return Some(if has_leading_zero(digits) {
@@ -69,6 +70,7 @@ fn number(value: &str) -> Option<PlainScalar> {
             PlainScalar::Number
         });
     }
+
     let joined = digits.replace('_', "");
     let is_doubtful = is_decimal(&joined) || is_based(&joined) || is_base_60(&joined);
     is_doubtful.then_some(PlainScalar::Ambiguous)
@@ -84,6 +86,7 @@ fn is_decimal(digits: &str) -> bool {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let has_digits = !(whole.is_empty() && fraction.is_empty());
     let exponent = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+
     has_digits
         && are_digits(whole)
         && are_digits(fraction)

@@ -63,14 +63,15 @@ fn next_marker(text: &str) -> usize {
 pub(super) fn read(
     input: SourceText<'_>,
     part: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<YamlDocument> {
     if part.len() > LONGEST_DOCUMENT {
-        found.push(too_large(input, part));
+        diagnostics.push(too_large(input, part));
         return Vec::new();
     }
+
     let mut documents = Vec::new();
-    let mut builder = TreeBuilder::new(input, part, found);
+    let mut builder = TreeBuilder::new(input, part, diagnostics);
     loop {
         match builder.document() {
             Ok(Some(root)) if root.is_null() => {}
@@ -155,6 +156,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         self.room = MOST_VALUES;
         self.budget = ALIAS_BUDGET;
         self.has_aliases = false;
+
         loop {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
@@ -211,9 +213,11 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
                 ));
             }
         };
+
         if anchor != 0 {
             self.remember(anchor, &node)?;
         }
+
         Ok(node)
     }
 
@@ -231,6 +235,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         } else {
             value
         };
+
         let text = || NodeScalar::Text(SpannedString::new(value.to_owned(), span, source));
         let scalar = match (style, tag) {
             (ScalarStyle::Plain, None) => plain(value, text),
@@ -241,6 +246,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
             }
             (_, Some(tag)) => return Err(refused_tag(tag, span)),
         };
+
         Ok(YamlNode {
             span,
             value: NodeValue::Scalar(scalar),
@@ -261,6 +267,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
     fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> TreeResult<YamlNode> {
         self.enter(tag, "seq", start, depth)?;
         let mut items = Vec::new();
+
         loop {
             match self.next()? {
                 (Event::SequenceEnd, end) => {
@@ -282,6 +289,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
     fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> TreeResult<YamlNode> {
         self.enter(tag, "map", start, depth)?;
         let mut pairs = MappingPairs::default();
+
         loop {
             match self.next()? {
                 (Event::MappingEnd, end) => {
@@ -357,6 +365,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
                 height,
             },
         );
+
         Ok(())
     }
 
@@ -372,6 +381,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         if depth + height > DEEPEST {
             return Err(too_deep(span));
         }
+
         self.spend(*weight, span)?;
         self.anchors
             .get(&anchor)
@@ -570,12 +580,14 @@ fn syntax(input: SourceText<'_>, base: usize, error: &ScanError) -> Diagnostic {
     if *error.kind() == ErrorKind::RecursionLimitExceeded {
         return too_deep(span);
     }
+
     let advice = ADVICE.iter().find(|(kind, _, _)| kind == error.kind());
     let message = advice.map_or_else(
         || error.info().replace('\'', "`"),
         |(_, message, _)| (*message).to_owned(),
     );
     let help = advice.map(|(_, _, help)| (*help).to_owned());
+
     Diagnostic::at(Code::YamlSyntax, span, message)
         .maybe_help(help)
         .maybe_help(input.template_help(offset))

@@ -2,8 +2,8 @@
 //! asked, why those that do not match do not, and what would have to be otherwise for a denied flow
 //! to be allowed.
 //!
-//! The ways told here are made from the [`PolicyDecision`] and hold every rule that it came past, so that
-//! the two cannot disagree.
+//! The ways told here are made from the [`PolicyDecision`] and hold every rule that it came past,
+//! so that the two cannot disagree.
 //!
 //! Cost: the decisions; then for each group of cases that go the same way one explanation.
 
@@ -207,6 +207,7 @@ fn grouped<'input>(
     let mut places: BTreeMap<([Option<TraceKey<'input>>; 2], Vec<NodeKey<'input>>), usize> =
         BTreeMap::new();
     let mut found: Vec<MatchingCases<'input>> = Vec::new();
+
     for case in cases {
         let stops = stops(case);
         let decision = asked(evaluator.judge(&case.flow), &stops);
@@ -219,11 +220,13 @@ fn grouped<'input>(
             None => found.push((decision, stops, vec![*case])),
         }
     }
+
     let groups = found
         .into_iter()
         .filter_map(|found| group(evaluator, found));
     let (allowed, mut groups): (Vec<ExplainedGroup<'input>>, Vec<ExplainedGroup<'input>>) =
         groups.partition(|group| group.is_allowed);
+
     groups.extend(allowed);
     groups
 }
@@ -246,6 +249,7 @@ fn asked<'input>(
                 .any(|stop| stop.is_at(passage.whose) && is_taken(stop, passage.direction))
         })
     };
+
     PolicyDecision {
         egress: asked(decision.egress),
         ingress: asked(decision.ingress),
@@ -265,6 +269,7 @@ fn group<'input>(
         }
         .way(passage)
     };
+
     let is_allowed = decision.is_allowed()
         && stops
             .iter()
@@ -281,6 +286,7 @@ fn group<'input>(
         }
     });
     let stops = stops.collect();
+
     Some(ExplainedGroup {
         is_allowed,
         egress: decision.egress.as_ref().map(way),
@@ -297,6 +303,7 @@ fn stop_key<'input>(stop: &NodeHop<'input>) -> Option<NodeKey<'input>> {
         .passages
         .iter()
         .filter(|passage| matches!(passage.whose, PolicySubject::HostEndpoint(_)));
+
     let hosts: Vec<_> = of_hosts
         .map(|passage| {
             (
@@ -307,6 +314,7 @@ fn stop_key<'input>(stop: &NodeHop<'input>) -> Option<NodeKey<'input>> {
             )
         })
         .collect();
+
     let is_silent = hosts.is_empty()
         && stop.assumed.is_none()
         && matches!(expected.cause, VerdictCause::Policy | VerdictCause::Nothing)
@@ -328,6 +336,7 @@ fn way_key<'input>(passage: &ListTrace<'input>) -> TraceKey<'input> {
     let policy = |passed: &EvaluatedPolicy<'input>| {
         (&passed.policy.key, passed.rules.iter().map(place).collect())
     };
+
     let tiers = passage.tiers.iter().map(|passed| {
         (
             passed.tier.name.as_str(),
@@ -367,6 +376,7 @@ impl<'input> PolicyTrace<'input> {
             .profiles
             .iter()
             .filter_map(|passed| passed.key.map(|key| (key, &passed.rules)));
+
         of_policies
             .chain(of_profiles.flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule))))
     }
@@ -417,10 +427,12 @@ fn without(part: RulePart, rule: &Rule) -> Rule {
         }
         return rule;
     };
+
     let peer = match side {
         Side::Source => &mut rule.source,
         Side::Destination => &mut rule.destination,
     };
+
     match part {
         SidePart::Selected => peer.selected = PeerSelection::Anyone,
         SidePart::NotSelected => peer.not_selected = None,
@@ -430,6 +442,7 @@ fn without(part: RulePart, rule: &Rule) -> Rule {
         SidePart::Ports => peer.ports = PortCondition::Any,
         SidePart::NotPorts => peer.not_ports = PortList::default(),
     }
+
     rule
 }
 
@@ -447,6 +460,7 @@ impl<'input> Explainer<'_, '_, 'input> {
             .iter()
             .map(|passed| self.tier(passed))
             .collect();
+
         let is_open = tiers.last().is_none_or(|last| last.end.goes_on())
             && passage.list == PolicyListKind::Normal;
         let profiles = if is_open {
@@ -454,12 +468,14 @@ impl<'input> Explainer<'_, '_, 'input> {
         } else {
             Vec::new()
         };
+
         let (whose, list, direction, outcome) = (
             passage.whose,
             passage.list,
             passage.direction,
             passage.outcome(),
         );
+
         let mut way = PolicyTrace {
             whose,
             list,
@@ -472,6 +488,7 @@ impl<'input> Explainer<'_, '_, 'input> {
         if !way.is_allowed() {
             way.near = self.near_misses(&way);
         }
+
         way
     }
 
@@ -483,6 +500,7 @@ impl<'input> Explainer<'_, '_, 'input> {
                 rules: self.asked(rules, &passed.rules),
             }
         });
+
         TierTrace {
             tier: passed.tier,
             policies: policies.collect(),
@@ -527,6 +545,7 @@ impl<'input> Explainer<'_, '_, 'input> {
         if *listed == ProfileList::OfPod {
             return Vec::new();
         }
+
         let mut ways = Vec::new();
         for name in listed.names() {
             let of_calico = |end| ProfileTrace {
@@ -560,6 +579,7 @@ impl<'input> Explainer<'_, '_, 'input> {
                 break;
             }
         }
+
         ways
     }
 
@@ -580,6 +600,7 @@ impl<'input> Explainer<'_, '_, 'input> {
         }
         near.sort_by_key(|miss| miss.labels.len().max(1));
         near.truncate(MOST_NEAR);
+
         near
     }
 
@@ -608,6 +629,7 @@ impl<'input> Explainer<'_, '_, 'input> {
             part,
             labels,
         };
+
         match selector.zip(owner) {
             Some((selector, owner)) if self.is_of_endpoints(selector) => self
                 .labels(selector, owner, wanted)
@@ -649,6 +671,7 @@ impl<'input> Explainer<'_, '_, 'input> {
             }
         };
         let ways = alternatives(resolved.policies.selectors.get(selector), wanted).into_iter();
+
         let ways = ways
             .filter_map(|expr| repair(expr, wanted, &labels))
             .filter(|wishes| (1..=MOST_LABELS).contains(&wishes.len()));

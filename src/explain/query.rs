@@ -90,6 +90,7 @@ impl FromStr for QueryTraffic {
             PatternKind::Ports(protocol, range) => (protocol, Some(range.first()), (None, None)),
             PatternKind::Messages(protocol, icmp) => (protocol, None, (Some(icmp.kind), icmp.code)),
         };
+
         Ok(Self {
             protocol,
             port,
@@ -171,6 +172,7 @@ impl Query {
         let [from, to] = [&self.from, &self.to].map(|subject| subject.resolve(resolved.inventory));
         let (from, to) = (from?, to?);
         let mut cases = Vec::new();
+
         for family in self.traffic.families() {
             let [from, to] = [&from, &to].map(|members| ends(members, *family, evaluator, options));
             if cases.len() + from.len().saturating_mul(to.len()) > MOST_CASES {
@@ -186,9 +188,11 @@ impl Query {
                 .flat_map(|from| to.iter().map(move |to| (*from, *to)));
             cases.extend(pairs.map(|(from, to)| self.case(from, to, *family)));
         }
+
         if cases.len() > 1 {
             cases.retain(|case| !is_with_itself(case, resolved.inventory));
         }
+
         if cases.is_empty() {
             Err(self.no_packet())
         } else {
@@ -358,6 +362,7 @@ fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -
         .chain(services)
         .copied()
         .map(Cidr::host);
+
     let mut cuts: Vec<Cidr> = nets
         .chain(sets)
         .chain(ranges)
@@ -367,6 +372,7 @@ fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -
         .collect();
     cuts.sort_unstable();
     cuts.dedup();
+
     cuts
 }
 
@@ -411,6 +417,7 @@ pub fn joined(mut prefixes: Vec<Cidr>) -> Vec<Cidr> {
         }
         joined.push(last);
     }
+
     joined
 }
 

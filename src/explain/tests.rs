@@ -44,6 +44,7 @@ fn traffic_is_written_in_many_ways() {
             .map_or_else(|problem| problem, |traffic| traffic.to_string());
         assert_eq!(found, expected, "{text}");
     }
+
     for text in [
         "",
         "0",
@@ -80,5 +81,6 @@ fn prefixes_are_joined_to_the_fewest() {
         joined_of(&["10.128.0.0/9", "11.0.0.0/9"]),
         "10.128.0.0/9 11.0.0.0/9"
     );
+
     assert_eq!(joined_of(&["::/1", "8000::/1"]), "::/0");
 }

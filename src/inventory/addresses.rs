@@ -12,6 +12,7 @@ pub(super) fn address(owner: &str, text: &str, check: &mut MetadataCheck<'_>) ->
         .parse()
         .ok()
         .filter(|address: &IpAddr| !is_nobodys(*address));
+
     if address.is_none() {
         check.refuse(
             Code::InvalidAddress,
@@ -21,6 +22,7 @@ pub(super) fn address(owner: &str, text: &str, check: &mut MetadataCheck<'_>) ->
             ),
         );
     }
+
     address
 }
 

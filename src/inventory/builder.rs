@@ -52,17 +52,22 @@ impl Default for InventoryBuilder {
 
 impl InventoryBuilder {
     /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
-    pub fn ingest(&mut self, object: &ManifestObject<'_>, found: &mut Diagnostics) {
+    pub fn ingest(&mut self, object: &ManifestObject<'_>, diagnostics: &mut Diagnostics) {
         let ObjectKind::Inventory(kind) = object.kind else {
             return;
         };
+
         match kind {
-            InventoryKind::Namespace => self.ingest_as(Self::namespace, object, found),
-            InventoryKind::ServiceAccount => self.ingest_as(Self::service_account, object, found),
-            InventoryKind::Node => self.ingest_as(Self::node, object, found),
-            InventoryKind::Pod => self.ingest_as(Self::pod, object, found),
-            InventoryKind::EndpointSlice => self.ingest_as(Self::endpoint_slice, object, found),
-            InventoryKind::Endpoints => self.ingest_as(Self::endpoints, object, found),
+            InventoryKind::Namespace => self.ingest_as(Self::namespace, object, diagnostics),
+            InventoryKind::ServiceAccount => {
+                self.ingest_as(Self::service_account, object, diagnostics)
+            }
+            InventoryKind::Node => self.ingest_as(Self::node, object, diagnostics),
+            InventoryKind::Pod => self.ingest_as(Self::pod, object, diagnostics),
+            InventoryKind::EndpointSlice => {
+                self.ingest_as(Self::endpoint_slice, object, diagnostics)
+            }
+            InventoryKind::Endpoints => self.ingest_as(Self::endpoints, object, diagnostics),
             InventoryKind::Deployment
             | InventoryKind::StatefulSet
             | InventoryKind::DaemonSet
@@ -70,7 +75,7 @@ impl InventoryBuilder {
             | InventoryKind::ReplicationController
             | InventoryKind::Job
             | InventoryKind::CronJob => {
-                self.workload(kind, object, found);
+                self.workload(kind, object, diagnostics);
             }
         }
     }
@@ -84,10 +89,10 @@ impl InventoryBuilder {
         &mut self,
         take: fn(&mut Self, T, Span, &mut Diagnostics),
         object: &ManifestObject<'_>,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
-        if let Some(decoded) = object.decode(found) {
-            take(self, decoded, object.place(), found);
+        if let Some(decoded) = object.decode(diagnostics) {
+            take(self, decoded, object.place(), diagnostics);
         }
     }
 
@@ -95,60 +100,63 @@ impl InventoryBuilder {
         &mut self,
         namespace: manifests::LabelledManifest,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = namespace.metadata.unwrap_or_default();
-        let mut check = MetadataCheck::new(self.namespaces.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.namespaces.kind, &metadata, span, diagnostics);
         let key = self.cluster_key(&metadata, NameForm::DnsLabel, &mut check);
         let read = self.key_and_labels(key, metadata, labels::from_namespace, &mut check);
-        self.namespaces.add(read, span, found);
+        self.namespaces.add(read, span, diagnostics);
     }
 
     pub(super) fn service_account(
         &mut self,
         account: manifests::LabelledManifest,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = account.metadata.unwrap_or_default();
-        let mut check = MetadataCheck::new(self.service_accounts.kind, &metadata, span, found);
+        let mut check =
+            MetadataCheck::new(self.service_accounts.kind, &metadata, span, diagnostics);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = self.key_and_labels(key, metadata, labels::from_service_account, &mut check);
-        self.service_accounts.add(read, span, found);
+        self.service_accounts.add(read, span, diagnostics);
     }
 
     pub(super) fn node(
         &mut self,
         node: manifests::NodeManifest,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = node.metadata.unwrap_or_default();
-        let mut check = MetadataCheck::new(self.nodes.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.nodes.kind, &metadata, span, diagnostics);
         let key = self.cluster_key(&metadata, NameForm::DnsSubdomain, &mut check);
         let pod_ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
         let addresses = node_addresses(node.status.unwrap_or_default(), &mut check);
         let labels = check.own_labels(metadata.labels);
         let given = pod_ranges.zip(addresses).zip(labels);
+
         let given = given.map(|((pod_ranges, addresses), labels)| InputNode {
             pod_ranges,
             addresses,
             labels,
         });
-        self.nodes.add(key.zip(given), span, found);
+        self.nodes.add(key.zip(given), span, diagnostics);
     }
 
     pub(super) fn pod(
         &mut self,
         mut pod: manifests::PodManifest,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = pod.metadata.take().unwrap_or_default();
-        let mut check = MetadataCheck::new(self.pods.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.pods.kind, &metadata, span, diagnostics);
         let key = self.namespaced_key(&metadata, &mut check);
         let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
         let is_leaving = metadata.deletion.is_some();
+
         let read = key
             .zip(check.own_labels(metadata.labels))
             .and_then(|(key, own)| {
@@ -167,57 +175,59 @@ impl InventoryBuilder {
                     },
                 ))
             });
-        self.pods.add(read, span, found);
+        self.pods.add(read, span, diagnostics);
     }
 
     fn workload(
         &mut self,
         kind: InventoryKind,
         object: &ManifestObject<'_>,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
-        let Some(decoded) = object.decode::<manifests::WorkloadManifest>(found) else {
+        let Some(decoded) = object.decode::<manifests::WorkloadManifest>(diagnostics) else {
             return;
         };
+
         let metadata = decoded.metadata.unwrap_or_default();
         let name = kind.name();
-        let mut check = MetadataCheck::new(name, &metadata, object.place(), found);
+        let mut check = MetadataCheck::new(name, &metadata, object.place(), diagnostics);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = key.and_then(|key| {
             let made = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
             let owner = pods::owner(metadata.owners, &mut self.strings);
             Some((key, workloads::WorkloadSource { made, owner }))
         });
+
         self.workloads
             .entry(kind)
             .or_insert_with(|| ObjectTable::new(name))
-            .add(read, object.place(), found);
+            .add(read, object.place(), diagnostics);
     }
 
     fn endpoint_slice(
         &mut self,
         mut slice: manifests::EndpointSlice,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = slice.metadata.take().unwrap_or_default();
-        let mut check = MetadataCheck::new(self.slices.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.slices.kind, &metadata, span, diagnostics);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = services::read_slice(slice, &metadata.labels, &mut check);
-        self.slices.add(key.zip(read), span, found);
+        self.slices.add(key.zip(read), span, diagnostics);
     }
 
     fn endpoints(
         &mut self,
         mut endpoints: manifests::EndpointsManifest,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let metadata = endpoints.metadata.take().unwrap_or_default();
-        let mut check = MetadataCheck::new(self.backends.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.backends.kind, &metadata, span, diagnostics);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = services::read_endpoints(endpoints, &mut check);
-        self.backends.add(key.zip(read), span, found);
+        self.backends.add(key.zip(read), span, diagnostics);
     }
 
     /// An object that gives labels to others.
@@ -258,6 +268,7 @@ impl InventoryBuilder {
             .filter(|namespace| !namespace.is_empty())
             .unwrap_or("default");
         check.name("namespace", namespace, NameForm::DnsLabel)?;
+
         Some(ObjectKey {
             namespace: self.strings.share(namespace),
             name: Arc::from(name),
@@ -289,6 +300,7 @@ fn node_addresses(
             .is_some_and(|kind| ADDRESS_KINDS.contains(&kind))
     });
     let texts = known.filter_map(|entry| entry.address.as_deref());
+
     let mut addresses = texts
         .map(|text| addresses::address("node", text, check))
         .collect::<Option<Vec<_>>>()?;
@@ -305,12 +317,14 @@ fn pod_ranges(spec: manifests::NodeSpec, check: &mut MetadataCheck<'_>) -> Optio
     } else {
         listed
     };
+
     let texts = texts.iter().filter(|text| !text.is_empty());
     let mut ranges = texts
         .map(|text| pod_range(text, check))
         .collect::<Option<Vec<_>>>()?;
     ranges.sort_unstable();
     ranges.dedup();
+
     Some(ranges)
 }
 

@@ -53,6 +53,7 @@ impl Inventory {
             .iter()
             .map(|(name, labels)| json!({ "profileLabels": name, "labels": labels }));
         let parents = of_namespaces.chain(of_accounts);
+
         let lines = parents
             .chain(of_nodes)
             .chain(of_endpoints)
@@ -85,6 +86,7 @@ impl Inventory {
             labels,
             inherited: _,
         } = endpoint;
+
         let owner_text = |owner: &PodOwner| {
             let PodOwner { kind, name } = owner;
             format!("{kind}/{name}")
@@ -93,6 +95,7 @@ impl Inventory {
             ProfileList::OfPod => None,
             ProfileList::Listed(_) => Some(profiles.names().collect::<Vec<_>>()),
         };
+
         json!({
             "endpoint": format!("{namespace}/{}/{name}", kind.manifest_word()),
             "node": node.map(|node| &*self.node(node).name),
@@ -115,6 +118,7 @@ fn node_line(node: &ClusterNode) -> Value {
         labels,
         span: _,
     } = node;
+
     json!({
         "node": &**name,
         "podRanges": pod_ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),

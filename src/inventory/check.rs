@@ -35,6 +35,7 @@ impl<'found> MetadataCheck<'found> {
         let name = namespace
             .map(|namespace| format!("{namespace}/{name}"))
             .unwrap_or(name);
+
         let mut check = Self {
             kind,
             name,
@@ -43,6 +44,7 @@ impl<'found> MetadataCheck<'found> {
             found,
         };
         check.is_sound = check.metadata(metadata);
+
         check
     }
 
@@ -115,11 +117,13 @@ impl<'found> MetadataCheck<'found> {
         for (key, value) in &metadata.labels {
             all_allowed &= self.label(key, value);
         }
+
         all_allowed &= self.annotations(&metadata.annotations);
         let owners = metadata.owners.as_deref().unwrap_or_default();
         for owner in owners {
             all_allowed &= self.owner(owner);
         }
+
         let controllers = owners
             .iter()
             .filter(|owner| owner.controller == Some(true))
@@ -130,6 +134,7 @@ impl<'found> MetadataCheck<'found> {
                 "more than one owner is its `controller`",
             );
         }
+
         all_allowed && controllers <= 1 && self.deletion(metadata.deletion.as_deref())
     }
 
@@ -168,6 +173,7 @@ impl<'found> MetadataCheck<'found> {
                 "key of an annotation",
             );
         }
+
         let size: usize = annotations
             .iter()
             .map(|(key, value)| key.len() + value.0)
@@ -178,6 +184,7 @@ impl<'found> MetadataCheck<'found> {
             );
             self.refuse(Code::TooLong, &message);
         }
+
         all_allowed && size <= LARGEST_ANNOTATIONS
     }
 
@@ -195,10 +202,12 @@ impl<'found> MetadataCheck<'found> {
             (NameForm::OwnerName, &owner.name, "name of an owner"),
         ];
         let mut all_allowed = true;
+
         for (form, text, what) in fields {
             let Some(text) = text else { continue };
             all_allowed &= self.form(form, text, Code::InvalidName, what);
         }
+
         all_allowed
     }
 }

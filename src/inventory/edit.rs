@@ -75,6 +75,7 @@ impl FromStr for LabelEdit {
             (None, Some(key)) => (key, None),
             (None, None) => return Err(FORMS.to_owned()),
         };
+
         if !NameForm::LabelKey.fits(key) {
             return Err(format!(
                 "`{key}` is no label key, which is {}",
@@ -87,6 +88,7 @@ impl FromStr for LabelEdit {
                 NameForm::LabelValue.description()
             ));
         }
+
         if GIVEN.contains(&key)
             || key.starts_with(NAMESPACE_PREFIX)
             || key.starts_with(SERVICE_ACCOUNT_PREFIX)
@@ -108,6 +110,7 @@ fn target(sort: &str, name: &str) -> Option<LabelTarget> {
     if parts.iter().any(String::is_empty) {
         return None;
     }
+
     match (sort, parts.as_slice()) {
         ("ns", [name]) => Some(LabelTarget::Namespace(name.clone())),
         ("sa", [namespace, name]) => Some(LabelTarget::ServiceAccount {
@@ -166,12 +169,15 @@ impl Inventory {
                 ("", found.map(|endpoint| &mut endpoint.labels).collect())
             }
         };
+
         if lists.is_empty() {
             return Err(self.unknown_target(&edit.target));
         }
+
         let key = format!("{prefix}{}", edit.key);
         let mut known = Vec::new();
         let mut is_changed = edit.value.is_some();
+
         for list in lists {
             let mut labels = texts(list, strings);
             known.extend(
@@ -185,12 +191,14 @@ impl Inventory {
             }
             *list = strings.intern_labels(&labels);
         }
+
         if !is_changed {
             let meant = nearest(&edit.key, known.iter().map(String::as_str))
                 .map(|meant| format!("did you mean `{meant}`?"));
             let message = format!("{} has no label `{}` to remove", edit.target, edit.key);
             return Err(Diagnostic::new(Code::UnknownEndpoint, message).maybe_help(meant));
         }
+
         self.inherit();
         Ok(())
     }
@@ -223,6 +231,7 @@ impl Inventory {
         };
         let meant = nearest(&target.notation(), known.iter().map(String::as_str))
             .map(|meant| format!("did you mean `{meant}`?"));
+
         Diagnostic::new(
             Code::UnknownEndpoint,
             format!("there is no {target} in the input"),

@@ -28,28 +28,31 @@ type ServiceAccountTable = BTreeMap<Arc<str>, BTreeMap<Arc<str>, LabelSource>>;
 impl InventoryBuilder {
     /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces
     /// and service accounts that endpoints name are in it even where the input lacks them.
-    pub fn finish(mut self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
+    pub fn finish(mut self, manifest: &Manifest, diagnostics: &mut Diagnostics) -> Inventory {
         workloads::tell_pods(&self.workloads, &mut self.pods);
         let mut strings = self.strings;
         let mut given: Vec<InputEndpoint> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(
             &manifest.workload_endpoints,
             &mut strings,
-            found,
+            diagnostics,
         ));
-        given.extend(workloads::endpoints(self.workloads, found));
-        leaving::give_up_shared(&mut given, found);
+        given.extend(workloads::endpoints(self.workloads, diagnostics));
+        leaving::give_up_shared(&mut given, diagnostics);
+
         let nodes = nodes(self.nodes, self.named_nodes, &given);
-        let endpoints = endpoints(given, &nodes, found);
-        refuse_shared_addresses(&endpoints, found);
+        let endpoints = endpoints(given, &nodes, diagnostics);
+        refuse_shared_addresses(&endpoints, diagnostics);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
+
         let members = NamespaceMembers {
             endpoints: &endpoints,
             hosts: &manifest.host_endpoints,
         };
-        add_namespaces(&mut namespaces, &members, &mut strings, found);
-        add_service_accounts(&mut service_accounts, &members, &mut strings, found);
+        add_namespaces(&mut namespaces, &members, &mut strings, diagnostics);
+        add_service_accounts(&mut service_accounts, &members, &mut strings, diagnostics);
+
         let services = services::services(self.slices, self.backends);
         let profiles = profile_labels(manifest);
         let mut inventory = Inventory {
@@ -62,6 +65,7 @@ impl InventoryBuilder {
             strings,
         };
         inventory.inherit();
+
         inventory
     }
 }
@@ -94,15 +98,18 @@ fn nodes(
         .map(|key| Arc::clone(&key.name))
         .collect();
     names.extend(named);
+
     for (_, endpoint) in endpoints {
         let node = endpoint.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));
     }
+
     let mut given: BTreeMap<Arc<str>, Spanned<InputNode>> = given
         .known
         .into_iter()
         .map(|(key, node)| (key.name, node))
         .collect();
+
     let node = |name: Arc<str>| {
         let (node, span) = given
             .remove(&name)
@@ -128,7 +135,7 @@ fn nodes(
 fn endpoints(
     given: Vec<InputEndpoint>,
     nodes: &[ClusterNode],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Endpoint> {
     let mut skipped: BTreeMap<&str, BTreeMap<UnaddressedReason, usize>> = BTreeMap::new();
     let mut endpoints = Vec::with_capacity(given.len());
@@ -142,13 +149,15 @@ fn endpoints(
         }
         endpoints.extend(endpoint(key, given, nodes));
     }
+
     skipped
         .iter()
-        .for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
+        .for_each(|(kind, skipped)| note_skipped(kind, skipped, diagnostics));
     endpoints.sort_by(|left, right| {
         (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind))
     });
     endpoints.shrink_to_fit();
+
     endpoints
 }
 
@@ -168,6 +177,7 @@ fn endpoint(key: ObjectKey, pod: Spanned<PodFields>, nodes: &[ClusterNode]) -> O
             },
         span,
     } = pod;
+
     let (node, addresses) = match place {
         PodLocation::Addressed { node, addresses } => (
             nodes
@@ -181,6 +191,7 @@ fn endpoint(key: ObjectKey, pod: Spanned<PodFields>, nodes: &[ClusterNode]) -> O
     };
     let ObjectKey { namespace, name } = key;
     let inherited = Box::default();
+
     Some(Endpoint {
         kind,
         namespace,
@@ -198,11 +209,16 @@ fn endpoint(key: ObjectKey, pod: Spanned<PodFields>, nodes: &[ClusterNode]) -> O
     })
 }
 
-fn note_skipped(kind: &str, skipped: &BTreeMap<UnaddressedReason, usize>, found: &mut Diagnostics) {
+fn note_skipped(
+    kind: &str,
+    skipped: &BTreeMap<UnaddressedReason, usize>,
+    diagnostics: &mut Diagnostics,
+) {
     let reasons: Vec<String> = skipped
         .iter()
         .map(|(reason, count)| format!("{count} {}", reason.description()))
         .collect();
+
     let message = match skipped.values().sum() {
         0 => return,
         1usize => format!(
@@ -214,12 +230,13 @@ fn note_skipped(kind: &str, skipped: &BTreeMap<UnaddressedReason, usize>, found:
             reasons.join(", ")
         ),
     };
-    found.push(Diagnostic::new(Code::SkippedPods, message));
+    diagnostics.push(Diagnostic::new(Code::SkippedPods, message));
 }
 
 /// An address leads to one endpoint; where it stands at two, no verdict about it can be right.
-fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
+fn refuse_shared_addresses(endpoints: &[Endpoint], diagnostics: &mut Diagnostics) {
     let mut holders: FxHashMap<IpAddr, &Endpoint> = FxHashMap::default();
+
     for endpoint in endpoints {
         for address in &endpoint.addresses {
             let Some(first) = holders.insert(*address, endpoint) else {
@@ -232,7 +249,7 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
             };
             let message = format!("the {holders} both have the address `{address}`");
             let diagnostic = Diagnostic::at(Code::DuplicateAddress, endpoint.span, message);
-            found.push(
+            diagnostics.push(
                 diagnostic
                     .label(first.span, format!("the other {kind}"))
                     .help(format!("take stale {kind}s out of the input")),
@@ -273,6 +290,7 @@ impl NamespaceMembers<'_> {
             let own = endpoint.profiles.names();
             own.map(|profile| (profile_name(profile), endpoint.span, &*endpoint.name))
         });
+
         let of_hosts = self.hosts.iter().flat_map(|host| {
             let own = host.profiles.iter();
             own.map(|profile| {
@@ -291,7 +309,7 @@ fn add_namespaces(
     namespaces: &mut NamespaceTable,
     members: &NamespaceMembers<'_>,
     strings: &mut StringTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
@@ -300,8 +318,9 @@ fn add_namespaces(
         let labels = strings.intern_labels(&labels::from_namespace(name, BTreeMap::new()));
         namespaces.insert(strings.share(name), LabelSource { span: None, labels });
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
-        found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
+        diagnostics.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
     };
+
     for endpoint in members.endpoints {
         add(
             &endpoint.namespace,
@@ -309,6 +328,7 @@ fn add_namespaces(
             format!("`{}` is in it", endpoint.name),
         );
     }
+
     for (profile, span, owner) in members.profiles() {
         if let ProfileName::Namespace(name) = profile {
             add(name, span, format!("`{owner}` has its profile"));
@@ -320,7 +340,7 @@ fn add_service_accounts(
     accounts: &mut ServiceAccountTable,
     members: &NamespaceMembers<'_>,
     strings: &mut StringTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts
@@ -337,8 +357,9 @@ fn add_service_accounts(
         let message = format!(
             "the service account `{namespace}/{name}` is not in the input, so it has no labels"
         );
-        found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
+        diagnostics.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
     };
+
     for endpoint in members.endpoints {
         if let Some(name) = &endpoint.service_account {
             add(
@@ -349,6 +370,7 @@ fn add_service_accounts(
             );
         }
     }
+
     for (profile, span, owner) in members.profiles() {
         if let ProfileName::ServiceAccount(namespace, name) = profile {
             add(namespace, name, span, format!("`{owner}` has its profile"));

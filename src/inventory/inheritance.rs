@@ -57,6 +57,7 @@ impl Inventory {
                 labels.entry(key).or_insert(value);
             }
         }
+
         labels
     }
 }

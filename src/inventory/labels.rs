@@ -1,7 +1,7 @@
 //! The labels that selectors see: an endpoint's own, then those of its namespace, then those of its
 //! service account.
 //!
-//! As Calico does (`calico-reference.md` §3.1), with two additions. A namespace has
+//! As Calico does (semantics §3.1), with two additions. A namespace has
 //! `kubernetes.io/metadata.name`, always with its own name, because the API server sets that label
 //! and manifests in Git lack it. And a namespace or service account that is referenced but not in
 //! the input has no labels but those two, which hold its name and are known for sure.
@@ -89,6 +89,7 @@ pub(super) fn of_endpoint(
     });
     let set = [(NAMESPACE, namespace), (ORCHESTRATOR, orchestrator)];
     let account = service_account.map(|account| (SERVICE_ACCOUNT, account));
+
     own.extend(
         set.into_iter()
             .chain(account)

@@ -11,7 +11,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::pods::{InputEndpoint, PodLocation, UnaddressedReason};
 
 /// Takes addresses that others have too from pods that are being deleted, with a note for each.
-pub(super) fn give_up_shared(given: &mut [InputEndpoint], found: &mut Diagnostics) {
+pub(super) fn give_up_shared(given: &mut [InputEndpoint], diagnostics: &mut Diagnostics) {
     let leaving = given.iter().filter(|(_, pod)| pod.value.is_leaving);
     let mut holders: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
     holders.extend(leaving.flat_map(|given| {
@@ -46,7 +46,7 @@ pub(super) fn give_up_shared(given: &mut [InputEndpoint], found: &mut Diagnostic
                 .get(*index)
                 .zip(heir.and_then(|heir| given.get(*heir)))
             {
-                found.push(note(from, to, address));
+                diagnostics.push(note(from, to, address));
             }
             if let Some((_, pod)) = given.get_mut(*index) {
                 remove_address(&mut pod.value.place, address);
@@ -68,11 +68,13 @@ fn remove_address(place: &mut PodLocation, address: IpAddr) {
     let PodLocation::Addressed { addresses, .. } = place else {
         return;
     };
+
     *addresses = addresses
         .iter()
         .copied()
         .filter(|own| *own != address)
         .collect();
+
     if addresses.is_empty() {
         *place = PodLocation::Open(UnaddressedReason::Leaving);
     }

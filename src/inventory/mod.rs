@@ -1,8 +1,8 @@
 //! The cluster as it is: nodes, namespaces, service accounts, and endpoints, which are pods,
 //! workload endpoints, and the pods that workloads will make.
 //!
-//! In: decoded objects, one after another, through [`InventoryBuilder::take`], and the endpoints of the
-//! manifest. Out: [`Inventory`], sorted, with the labels that selectors see. Names, labels,
+//! In: decoded objects, one after another, through [`InventoryBuilder::take`], and the endpoints of
+//! the manifest. Out: [`Inventory`], sorted, with the labels that selectors see. Names, labels,
 //! addresses and ports are checked here, once. Absent: policy, selectors, and pods that no packet
 //! will ever be sent to (finished) or that have their node's address (host-networked).
 //!

@@ -200,6 +200,7 @@ impl Inventory {
                 layers: [&endpoint.labels, &endpoint.inherited, &[]],
             };
         }
+
         self.labels_of_pod(
             &endpoint.labels,
             &endpoint.namespace,
@@ -221,6 +222,7 @@ impl Inventory {
         let inherited = |parent: Option<&'inventory LabelSource>| {
             parent.map_or(&[][..], |parent| &parent.labels)
         };
+
         EndpointLabels {
             strings: &self.strings,
             layers: [own, inherited(namespace), inherited(account)],
@@ -322,6 +324,7 @@ impl Endpoint {
                         .any(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
             }
         };
+
         is_so && *self.namespace == *namespace
     }
 }
@@ -367,16 +370,19 @@ impl fmt::Display for Inventory {
             writeln!(out, "node {}", node.name)?;
             write_list(out, "pod ranges", node.pod_ranges.iter())?;
         }
+
         for (name, namespace) in &self.namespaces {
             writeln!(out, "namespace {name}")?;
             self.write_labels(out, namespace)?;
         }
+
         for (namespace, accounts) in &self.service_accounts {
             for (name, account) in accounts {
                 writeln!(out, "service account {namespace}/{name}")?;
                 self.write_labels(out, account)?;
             }
         }
+
         self.endpoints
             .iter()
             .try_for_each(|endpoint| self.write_endpoint(out, endpoint))
@@ -408,6 +414,7 @@ impl Inventory {
         )?;
         write_list(out, "addresses", endpoint.addresses.iter())?;
         write_list(out, "ports", endpoint.ports.iter())?;
+
         let own = EndpointLabels {
             strings: &self.strings,
             layers: [&endpoint.labels, &[], &[]],

@@ -37,9 +37,10 @@ impl<T: PartialEq> ObjectTable<T> {
         &mut self,
         read: Option<(ObjectKey, T)>,
         span: Span,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
         let Some((key, value)) = read else { return };
+
         match self.known.entry(key) {
             Entry::Vacant(free) => {
                 free.insert(Spanned::new(value, span));
@@ -51,7 +52,7 @@ impl<T: PartialEq> ObjectTable<T> {
                     self.kind,
                     first.key()
                 );
-                found.push(
+                diagnostics.push(
                     Diagnostic::at(Code::DuplicateObject, span, message)
                         .label(first.get().span, "first given here"),
                 );

@@ -102,6 +102,7 @@ pub(super) fn read(
         labels,
     } = template?;
     let service_account = Some(service_account);
+
     Some(PodFields {
         kind: EndpointKind::Pod,
         place: place?,
@@ -174,6 +175,7 @@ pub(super) fn template(
     let account = account.unwrap_or_else(|| "default".to_owned());
     let ports = named_ports(spec, strings, check);
     check.name("service account", &account, NameForm::DnsSubdomain)?;
+
     let labels = labels::of_pod(own, &key.namespace, &account);
     Some(TemplateFields {
         service_account: strings.share(&account),
@@ -206,6 +208,7 @@ fn place(
     let Some(node) = given(spec.node_name) else {
         return Some(PodLocation::Open(UnaddressedReason::Unscheduled));
     };
+
     check.name("node", &node, NameForm::DnsSubdomain)?;
     let addresses = addresses(status, check)?;
     match addresses.is_empty() {
@@ -225,13 +228,16 @@ fn addresses(status: manifests::PodStatus, check: &mut MetadataCheck<'_>) -> Opt
         .flatten()
         .filter_map(|entry| given(entry.ip))
         .collect();
+
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
+
     let addresses: Vec<Option<IpAddr>> = texts
         .iter()
         .map(|text| address("pod", text, check))
         .collect();
+
     let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
@@ -252,6 +258,7 @@ fn named_ports(
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let named = ports.filter(|port| port.name.as_deref().is_some_and(|name| !name.is_empty()));
     let read: Vec<Option<NamedPort>> = named.map(|port| named_port(port, strings, check)).collect();
+
     let mut read = read.into_iter().collect::<Option<Vec<_>>>()?;
     read.sort_unstable();
     read.dedup();
@@ -267,6 +274,7 @@ fn named_port(
     if !check.form(NameForm::PortName, name, Code::InvalidPort, "port name") {
         return None;
     }
+
     let number = port
         .container_port
         .and_then(|number| u16::try_from(number).ok())
@@ -277,6 +285,7 @@ fn named_port(
             &format!("the port `{name}` has no number from 1 to 65535"),
         );
     }
+
     Some(NamedPort {
         name: strings.share(name),
         protocol: protocol(port.protocol.as_deref(), check)?,

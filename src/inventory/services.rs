@@ -1,6 +1,6 @@
 //! Services: who answers for them. Backends come from `EndpointSlice`s or, for a service that has
-//! none in the input, from its `EndpointsManifest`. Readiness does not count (reference §6.2), and cluster
-//! addresses never do: by the time a packet meets policy it bears a backend's.
+//! none in the input, from its `EndpointsManifest`. Readiness does not count (semantics §6.2), and
+//! cluster addresses never do: by the time a packet meets policy it bears a backend's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,12 +55,14 @@ pub(super) fn read_slice(
     if slice.address_type.as_deref() == Some("FQDN") {
         return Some(Some((service.clone(), ServiceBackends::default())));
     }
+
     let texts: Vec<String> = slice
         .endpoints
         .into_iter()
         .flatten()
         .flat_map(|endpoint| endpoint.addresses.unwrap_or_default())
         .collect();
+
     let backends = backends(&texts, &slice.ports.unwrap_or_default(), check)?;
     Some(Some((service.clone(), backends)))
 }
@@ -80,6 +82,7 @@ pub(super) fn read_endpoints(
         let texts: Vec<String> = addresses.filter_map(|address| address.ip).collect();
         service.extend(backends(&texts, &subset.ports.unwrap_or_default(), check)?);
     }
+
     Some(service)
 }
 
@@ -103,6 +106,7 @@ fn backends(
             .iter()
             .map(move |address| (*address, protocol, port))
     });
+
     let mut service = ServiceBackends {
         ports: all.collect(),
         addresses: Vec::new(),
@@ -111,6 +115,7 @@ fn backends(
         addresses,
         ports: Vec::new(),
     });
+
     Some(service)
 }
 
@@ -136,13 +141,16 @@ fn port_of(
             }
         },
     };
+
     let Some(number) = port.port else {
         return Some(None);
     };
+
     let valid = u16::try_from(number).ok().filter(|number| *number != 0);
     if valid.is_none() {
         check.refuse(Code::InvalidPort, &format!("`{number}` is no port"));
     }
+
     Some(Some((protocol, valid?)))
 }
 
@@ -157,7 +165,8 @@ impl ServiceBackends {
     }
 }
 
-/// All services. Slices of one service count together; `EndpointsManifest` count where there is no slice.
+/// All services. Slices of one service count together; `EndpointsManifest` count where there is no
+/// slice.
 pub(super) fn services(
     slices: ObjectTable<SliceBackends>,
     endpoints: ObjectTable<ServiceBackends>,
@@ -175,6 +184,7 @@ pub(super) fn services(
             .or_default()
             .extend(backends);
     }
+
     for (ObjectKey { namespace, name }, backends) in endpoints.known {
         let text = |shared: Arc<str>| shared.to_string();
         services
@@ -184,5 +194,6 @@ pub(super) fn services(
             })
             .or_insert(backends.value);
     }
+
     services
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
-/// A string of [`StringTable`]: equal symbols are equal strings. Numbers follow the order of input, so
-/// sort by text, not by symbol.
+/// A string of [`StringTable`]: equal symbols are equal strings. Numbers follow the order of input,
+/// so sort by text, not by symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol(u32);
 

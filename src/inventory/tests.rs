@@ -18,12 +18,17 @@ pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
             json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(),
         )
         .unwrap();
-    let (mut builder, mut found) = (InventoryBuilder::default(), Diagnostics::default());
-    document::for_each(&files, &mut found, &mut |object, found| {
-        builder.ingest(&object, found)
+
+    let (mut builder, mut diagnostics) = (InventoryBuilder::default(), Diagnostics::default());
+    document::for_each(&files, &mut diagnostics, &mut |object, diagnostics| {
+        builder.ingest(&object, diagnostics)
     });
-    let inventory = builder.finish(&Manifest::default(), &mut found);
-    (inventory, found.sorted().into_iter().cloned().collect())
+
+    let inventory = builder.finish(&Manifest::default(), &mut diagnostics);
+    (
+        inventory,
+        diagnostics.sorted().into_iter().cloned().collect(),
+    )
 }
 
 pub(crate) fn namespace(name: &str, labels: &Value) -> Value {
@@ -97,6 +102,7 @@ fn a_pod_has_its_own_labels_then_those_of_its_namespace_then_those_of_its_servic
         ),
         pod("prod", "web", "app", &own, "10.0.0.1"),
     ]);
+
     assert_eq!(codes(&found), [""; 0]);
     let expected = BTreeMap::from([
         ("app", "web"),
@@ -111,6 +117,7 @@ fn a_pod_has_its_own_labels_then_those_of_its_namespace_then_those_of_its_servic
         ("projectcalico.org/serviceaccount", "app"),
     ]);
     assert_eq!(labels_of(&inventory, 0), expected);
+
     let labels = inventory.labels(&inventory.endpoints[0]);
     assert_eq!(
         (
@@ -137,6 +144,7 @@ fn what_is_not_in_the_input_has_no_labels_but_its_name_and_is_noted_once() {
             json!(""),
         ),
     ]);
+
     assert_eq!(
         codes(&found),
         [
@@ -145,6 +153,7 @@ fn what_is_not_in_the_input_has_no_labels_but_its_name_and_is_noted_once() {
             "unknown-service-account"
         ]
     );
+
     let expected = BTreeMap::from([
         ("pcns.kubernetes.io/metadata.name", "prod"),
         ("pcns.projectcalico.org/name", "prod"),
@@ -154,6 +163,7 @@ fn what_is_not_in_the_input_has_no_labels_but_its_name_and_is_noted_once() {
         ("projectcalico.org/serviceaccount", "default"),
     ]);
     assert_eq!(labels_of(&inventory, 0), expected);
+
     assert_eq!(
         labels_of(&inventory, 1)["pcsa.projectcalico.org/name"],
         "app"
@@ -177,6 +187,7 @@ fn the_service_account_is_the_new_field_then_the_old_then_default() {
         (json!(""), json!("old"), "old"),
         (Value::Null, Value::Null, "default"),
     ];
+
     for (new, old, expected) in cases {
         let pod = with(
             with(plain(), "/spec/serviceAccountName", new),
@@ -208,12 +219,14 @@ fn a_network_set_keeps_its_own_labels_even_empty_ones_before_those_of_its_namesp
         ("pcsa.role", "claimed"),
         ("projectcalico.org/namespace", "prod"),
     ];
+
     let owned = |labels: &[(&str, &str)]| {
         labels
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect()
     };
+
     assert_eq!(
         inventory.network_set_labels(Some("prod"), &own),
         owned(&expected)
@@ -222,11 +235,13 @@ fn a_network_set_keeps_its_own_labels_even_empty_ones_before_those_of_its_namesp
         inventory.network_set_labels(None, &own),
         BTreeMap::from(own)
     );
+
     let unknown = [
         ("pcns.kubernetes.io/metadata.name", "dev"),
         ("pcns.projectcalico.org/name", "dev"),
         ("projectcalico.org/namespace", "dev"),
     ];
+
     assert_eq!(
         inventory.network_set_labels(Some("dev"), &[]),
         owned(&unknown)
@@ -251,6 +266,7 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
             "leaving",
         ),
     ]);
+
     let known: Vec<(String, usize)> = inventory
         .endpoints
         .iter()
@@ -261,14 +277,17 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
         ("prod/pending", 0),
         ("prod/starting", 0),
     ];
+
     assert_eq!(
         known,
         expected.map(|(name, addresses)| (name.to_owned(), addresses))
     );
+
     let note = found
         .iter()
         .find(|diagnostic| diagnostic.code.name() == "skipped-pods")
         .unwrap();
+
     let expected = "5 pods are no addressable endpoints: 2 finished, 1 on the host's network, 1 \
                     not scheduled, 1 without an address";
     assert_eq!(note.message, expected);
@@ -283,6 +302,7 @@ fn a_deletion_timestamp_is_a_time() {
             .iter()
             .any(|diagnostic| ["wrong-type", "invalid-value"].contains(&diagnostic.code.name()))
     };
+
     for value in [
         json!(null),
         json!("2026-01-31T12:00:00Z"),
@@ -291,6 +311,7 @@ fn a_deletion_timestamp_is_a_time() {
     ] {
         assert!(!is_refused(&value), "{value}");
     }
+
     let wrong = [
         json!(false),
         json!(0),
@@ -323,6 +344,7 @@ fn addresses_are_those_of_pod_ips_else_the_pod_ip() {
             vec!["10.0.0.8"],
         ),
     ];
+
     for (status, expected) in cases {
         let (inventory, _) = read(&[with(plain(), "/status", status)]);
         let addresses: Vec<String> = inventory.endpoints[0]
@@ -352,6 +374,7 @@ fn named_ports_come_from_all_containers_and_default_to_tcp() {
         ),
     );
     let (inventory, _) = read(&[object]);
+
     let ports: Vec<String> = inventory.endpoints[0]
         .ports
         .iter()
@@ -368,6 +391,7 @@ fn the_same_object_may_come_twice_but_not_another_of_its_name() {
         node("a", &["10.0.0.0/24"]),
         plain(),
     ];
+
     let twice: Vec<Value> = first.iter().chain(&first).cloned().collect();
     assert_eq!(codes(&read(&twice).1), [""; 0]);
     let others = [
@@ -392,6 +416,7 @@ fn two_pods_with_one_address_are_refused_with_both_places() {
         json!([{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}]),
     );
     let (_, found) = read(&[plain(), other.clone()]);
+
     let shared = found
         .iter()
         .find(|diagnostic| diagnostic.code.name() == "duplicate-address")
@@ -402,6 +427,7 @@ fn two_pods_with_one_address_are_refused_with_both_places() {
             && shared.message.contains("prod/other")
             && shared.message.contains("`10.0.0.1`")
     );
+
     let (_, found) = read(&[plain(), with(other, "/status/phase", json!("Failed"))]);
     assert!(!codes(&found).contains(&"duplicate-address"));
 }
@@ -412,6 +438,7 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
     let ip = |ip: &str| with(plain(), "/status", json!({"podIP": ip}));
     let label = |key: &str, value: &str| with(plain(), "/metadata/labels", json!({key: value}));
     let long = "a".repeat(64);
+
     let cases = [
         (
             with(plain(), "/metadata/name", Value::Null),
@@ -527,6 +554,7 @@ fn the_inventory_prints_itself_the_same_in_any_order() {
             Value::Null,
         ),
     ];
+
     let expected = "\
 node a
 node b
@@ -556,12 +584,14 @@ pod prod/web on a as app
 ";
     assert_eq!(read(&objects).0.to_string(), expected);
     objects.reverse();
+
     let (inventory, _) = read(&objects);
     assert_eq!(inventory.to_string(), expected);
     assert_eq!(
         inventory.find_node("b").map(|id| &*inventory.node(id).name),
         Some("b")
     );
+
     assert_eq!(inventory.find_node("c"), None);
 }
 
@@ -583,16 +613,19 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
         deployment,
     ];
     let (inventory, found) = read(&objects);
+
     assert_eq!(codes(&found), ["workloads-without-addresses"]);
     let workload = inventory
         .endpoints
         .iter()
         .find(|endpoint| endpoint.kind == EndpointKind::Workload("Deployment"))
         .unwrap();
+
     assert_eq!(
         (&*workload.name, workload.addresses.len(), workload.node),
         ("web", 0, None)
     );
+
     let labels = inventory.labels(workload);
     let seen = [
         "app",
@@ -602,11 +635,13 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     ]
     .map(|key| labels.get(key));
     assert_eq!(seen, [Some("web"), Some("prod"), Some("api"), Some("app")]);
+
     let pod = inventory
         .endpoints
         .iter()
         .find(|endpoint| endpoint.kind == EndpointKind::Pod)
         .unwrap();
+
     let owner = pod.owner.as_ref().unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
     assert_eq!(pod.workload, None);
@@ -631,14 +666,17 @@ fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
             .as_ref()
             .map(|owner| format!("{} {}", owner.kind, owner.name))
     };
+
     let maker = |kind: &str, name: &str, owner: &Value| {
         let spec = json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {}}});
         json!({"apiVersion": if kind == "Job" { "batch/v1" } else { "apps/v1" }, "kind": kind, "metadata": {"namespace": "prod", "name": name, "ownerReferences": [owner]}, "spec": spec})
     };
+
     assert_eq!(
         made_by("ReplicaSet", "web-5d8f7c9b6d", "5d8f7c9b6d", &[]).as_deref(),
         Some("Deployment web")
     );
+
     for (kind, owner, hash) in [
         ("ReplicaSet", "web-5d8f7c9b6d", "6d8f7c9b6d"),
         ("ReplicaSet", "web-5d8f7c9b6d", ""),
@@ -652,6 +690,7 @@ fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
             "{kind} {owner} {hash}"
         );
     }
+
     let of_cron = |controls: bool| {
         maker(
             "Job",
@@ -659,17 +698,20 @@ fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
             &json!({"kind": "CronJob", "name": "tidy", "controller": controls}),
         )
     };
+
     assert_eq!(
         made_by("Job", "tidy-29384756", "", &[of_cron(true)]).as_deref(),
         Some("CronJob tidy")
     );
     assert_eq!(made_by("Job", "tidy-29384756", "", &[of_cron(false)]), None);
     assert_eq!(made_by("Job", "tidy-1", "", &[of_cron(true)]), None);
+
     let of_rollout = maker(
         "ReplicaSet",
         "web-5d",
         &json!({"kind": "Rollout", "name": "web", "controller": true}),
     );
+
     assert_eq!(
         made_by("ReplicaSet", "web-5d", "5d", &[of_rollout]).as_deref(),
         Some("Rollout web")
@@ -687,6 +729,7 @@ fn edits_are_read_and_applied() {
     ] {
         assert!(text.parse::<LabelEdit>().is_ok(), "{text}");
     }
+
     for text in [
         "",
         "sa:web:role=db",
@@ -719,6 +762,7 @@ fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
+
     for text in [
         "ns:one:team=b",
         "sa:one/web:role-",
@@ -727,16 +771,19 @@ fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
     ] {
         inventory.edit(&text.parse().unwrap()).unwrap();
     }
+
     let after = labels_of(&inventory, 0);
     assert_eq!(after.get("pcns.team"), Some(&"b"));
     assert_eq!(after.get("pcsa.role"), None);
     assert_eq!(after.get("pcsa.tier"), Some(&"x"));
     assert_eq!(after.get("app"), Some(&"y"));
+
     let others: Vec<String> = labels_of(&inventory, 1)
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     assert_eq!(others, before);
+
     for (text, help) in [
         ("ns:onne:a=b", "did you mean `ns:one`?"),
         ("sa:one/webb:a=b", "did you mean `sa:one/web`?"),
@@ -780,6 +827,7 @@ fn objects_with_metadata() -> Vec<(Value, &'static str)> {
         ),
         (object("v1", "Endpoints"), "/metadata"),
     ];
+
     for (version, kind) in [
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
@@ -798,12 +846,14 @@ fn objects_with_metadata() -> Vec<(Value, &'static str)> {
             (workload, "/spec/template/metadata"),
         ]);
     }
+
     let jobs = json!({"jobTemplate": {"spec": {"template": template(json!({}))}}});
     let cron = with(object("batch/v1", "CronJob"), "/spec", jobs);
     objects.extend([
         (cron.clone(), "/metadata"),
         (cron, "/spec/jobTemplate/spec/template/metadata"),
     ]);
+
     objects
 }
 
@@ -813,6 +863,7 @@ fn metadata_is_checked_as_an_api_server_does() {
         let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "x"});
         json!([with(owner, &format!("/{field}"), json!(text))])
     };
+
     for (object, metadata) in objects_with_metadata() {
         let refused = |field: &str, value: Value| {
             let (_, found) = read(&[with(object.clone(), &format!("{metadata}/{field}"), value)]);

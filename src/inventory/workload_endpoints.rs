@@ -18,25 +18,26 @@ use crate::source::{Spanned, SpannedString};
 pub(super) fn read(
     written: &[WorkloadEndpoint],
     strings: &mut StringTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(ObjectKey, Spanned<PodFields>)> {
     written
         .iter()
-        .filter_map(|written| endpoint(written, strings, found))
+        .filter_map(|written| endpoint(written, strings, diagnostics))
         .collect()
 }
 
 fn endpoint(
     written: &WorkloadEndpoint,
     strings: &mut StringTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<(ObjectKey, Spanned<PodFields>)> {
     let WorkloadEndpoint { metadata, .. } = written;
     let addresses: Vec<_> = written
         .networks
         .iter()
-        .map(|text| address(text, found))
+        .map(|text| address(text, diagnostics))
         .collect();
+
     let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
@@ -54,6 +55,7 @@ fn endpoint(
         .as_ref()
         .map(|account| account.value.as_str());
     let labels = labels::of_endpoint(own, namespace, &written.orchestrator.value, account);
+
     let mut ports: Vec<NamedPort> = written
         .ports
         .iter()
@@ -65,6 +67,7 @@ fn endpoint(
         .collect();
     ports.sort_unstable();
     ports.dedup();
+
     let place = match addresses.is_empty() {
         true => PodLocation::Open(UnaddressedReason::NoAddress),
         false => PodLocation::Addressed {
@@ -88,6 +91,7 @@ fn endpoint(
         labels: strings.intern_labels(&labels),
         is_leaving: false,
     };
+
     let key = ObjectKey {
         namespace: strings.share(namespace),
         name: Arc::from(metadata.name.value.as_str()),
@@ -96,10 +100,11 @@ fn endpoint(
 }
 
 /// The address of a network, which must be one.
-fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<std::net::IpAddr> {
+fn address(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<std::net::IpAddr> {
     let network = Cidr::parse_strict(&text.value)
         .ok()
         .filter(|network| *network == Cidr::host(network.address()));
+
     let address = network
         .map(|network| network.address())
         .filter(|address| !is_nobodys(*address));
@@ -108,10 +113,11 @@ fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<std::net::Ip
             "`{}` is not the network of one address that an endpoint can have",
             text.value.escape_debug()
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidAddress, text.span, message)
                 .help("write an address and `/32`, or `/128` for IPv6"),
         );
     }
+
     address
 }

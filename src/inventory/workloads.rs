@@ -47,6 +47,7 @@ pub(super) fn read(
         check.refuse(Code::MissingField, "the template of its pods is missing");
         return None;
     };
+
     let own = check.template_labels(template.metadata.unwrap_or_default());
     let mut spec = template.spec.unwrap_or_default();
     let on_hosts = spec.host_network == Some(true);
@@ -62,7 +63,7 @@ pub(super) fn read(
 /// an address.
 pub(super) fn endpoints(
     given: InputWorkloads,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(ObjectKey, Spanned<PodFields>)> {
     let mut endpoints = Vec::new();
     let mut on_hosts = 0;
@@ -76,7 +77,8 @@ pub(super) fn endpoints(
             }
         }
     }
-    note_without_addresses(endpoints.len(), on_hosts, found);
+
+    note_without_addresses(endpoints.len(), on_hosts, diagnostics);
     endpoints
 }
 
@@ -107,6 +109,7 @@ fn endpoint(kind: &'static str, template: TemplateFields) -> PodFields {
         ports,
         labels,
     } = template;
+
     PodFields {
         kind: EndpointKind::Workload(kind),
         place: PodLocation::Template,
@@ -120,7 +123,7 @@ fn endpoint(kind: &'static str, template: TemplateFields) -> PodFields {
     }
 }
 
-fn note_without_addresses(endpoints: usize, on_hosts: usize, found: &mut Diagnostics) {
+fn note_without_addresses(endpoints: usize, on_hosts: usize, diagnostics: &mut Diagnostics) {
     let subject = match endpoints + on_hosts {
         0 => return,
         1 => "1 workload has no addresses, so no script names it".to_owned(),
@@ -131,8 +134,9 @@ fn note_without_addresses(endpoints: usize, on_hosts: usize, found: &mut Diagnos
     } else {
         format!(" ({on_hosts} on the network of hosts)")
     };
+
     let diagnostic = Diagnostic::new(Code::WorkloadsWithoutAddresses, format!("{subject}{hosts}"));
-    found.push(
+    diagnostics.push(
         diagnostic.help("scripts are made from pods, as `kubectl get pods -A -o json` gives them"),
     );
 }

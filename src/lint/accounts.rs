@@ -24,6 +24,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
         .map(|(_, _, expr)| AccountQuery::from_expr(expr))
         .collect();
     let asked = |id: SelectorId| asked.get(id.index()).copied().unwrap_or_default();
+
     for (_, policy) in resolved.policies.policies() {
         for place in uses_of(policy).filter(|place| place.rule.is_some()) {
             let asked = asked(place.id);
@@ -59,6 +60,7 @@ fn nameless<'input>(resolved: &ResolvedPolicy<'input>) -> DefaultAccountPods<'in
             .or_insert((endpoint, 0))
             .1 += 1;
     }
+
     nameless
 }
 
@@ -80,6 +82,7 @@ fn beside(
     let help = "give every workload of the namespace a service account of its own";
     let finding = Diagnostic::new(Code::DefaultServiceAccount, message)
         .label(place.place, "this goes by service account");
+
     Some(
         finding
             .label(example.span, "this has none of its own")
@@ -108,6 +111,7 @@ impl AccountQuery {
             asked.by_namespace |= name.starts_with(NAMESPACE_PREFIX);
             asked.by_default_name |= is_name && names_default(test);
         });
+
         asked
     }
 }

@@ -103,11 +103,13 @@ fn covers_nets(wide: &RulePeer, narrow: &RulePeer) -> bool {
         }
         (AddressCondition::In(_), AddressCondition::Any) => false,
     };
+
     let spared = |excluded: Cidr| match &narrow.nets {
         AddressCondition::In(nets) => nets.iter().all(|net| disjoint(*net, excluded)),
         AddressCondition::Any => false,
     };
     let few = wide.not_nets.len().saturating_mul(narrow.not_nets.len()) <= MOST_PAIRS;
+
     included
         && few
         && wide

@@ -40,6 +40,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
                 policy,
             });
     }
+
     for (selectors, (first, count)) in classes(resolved) {
         let mut applied: Vec<EgressPolicy<'_>> = selectors
             .iter()
@@ -87,6 +88,7 @@ fn deaf<'input>(applied: &[EgressPolicy<'input>]) -> Option<&'input Policy> {
             return Some(first.policy);
         }
     }
+
     None
 }
 
@@ -107,6 +109,7 @@ fn may_ask(rule: &Rule) -> bool {
                     .any(|range| range.first() <= DNS && DNS <= range.last())
         }
     };
+
     let excluded = rule
         .destination
         .not_ports
@@ -126,6 +129,7 @@ fn finding(policy: &Policy, example: &Endpoint, count: usize) -> Diagnostic {
         "`{}` isolates the egress of `{example}`{others}, which no rule lets ask a DNS server",
         policy.key
     );
+
     let help =
         "allow UDP and TCP port 53 to the cluster's resolver, in this policy or in one beside it";
     Diagnostic::at(Code::NoDns, policy.span, message).help(help)

@@ -20,6 +20,7 @@ pub(super) fn lint(
     if resolved.inventory.endpoints.is_empty() {
         return;
     }
+
     let known = LabelIndex::new(resolved.inventory);
     for (_, policy) in resolved.policies.policies() {
         let live = live(resolved, policy);
@@ -48,6 +49,7 @@ fn nobody(
         return (!applies)
             .then(|| Diagnostic::at(Code::SelectorMatchesNothing, place.place, message));
     };
+
     let allows_nothing = rule.action == Action::Allow && !live.contains(&(direction, rule.number));
     let (code, message) = match allows_nothing {
         true => (
@@ -59,6 +61,7 @@ fn nobody(
             "nobody in the inventory is selected",
         ),
     };
+
     (!selects_somebody(resolved, place.id)).then(|| Diagnostic::at(code, place.place, message))
 }
 
@@ -77,6 +80,7 @@ fn live(resolved: &ResolvedPolicy<'_>, policy: &Policy) -> RuleNumbers {
         };
         selects && has_backends(resolved, peer)
     };
+
     let live =
         rules(policy).filter(|(_, rule)| is_live(&rule.source) && is_live(&rule.destination));
     live.map(|(direction, rule)| (direction, rule.number))

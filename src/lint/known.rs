@@ -47,6 +47,7 @@ impl<'input> LabelIndex<'input> {
         };
         let all = self.values();
         let (owner, own) = owner(name);
+
         let Some(values) = all.get(name) else {
             let prefix = name.strip_suffix(own).unwrap_or_default();
             let near = nearest(own, all.keys().filter_map(|key| key.strip_prefix(prefix)));
@@ -55,6 +56,7 @@ impl<'input> LabelIndex<'input> {
         if wanted.is_empty() || wanted.iter().any(|value| values.contains(value)) {
             return None;
         }
+
         let near = wanted
             .iter()
             .find_map(|value| nearest(value, values.iter().copied()));
@@ -62,6 +64,7 @@ impl<'input> LabelIndex<'input> {
             .into_iter()
             .map(|value| format!("`{value}`"))
             .collect();
+
         Some(format!(
             "no {owner} has {} as its `{own}`{}",
             wanted.join(" or "),

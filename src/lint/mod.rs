@@ -1,9 +1,9 @@
 //! What is valid and questionable: policy that does something else than its author may think, or
 //! nothing.
 //!
-//! In: [`ResolvedPolicy`] policy, and which lints are on. Out: findings, each with a code, a place in the
-//! user's file and advice. Absent: refusing anything, and changing anything; a render does not come
-//! here.
+//! In: [`ResolvedPolicy`] policy, and which lints are on. Out: findings, each with a code, a place
+//! in the user's file and advice. Absent: refusing anything, and changing anything; a render does
+//! not come here.
 //!
 //! Cost: every selector is looked at once, and every policy and rule a bounded number of times;
 //! endpoints are counted by class.
@@ -86,26 +86,30 @@ pub fn by_name(name: &str) -> Option<Code> {
 }
 
 /// Looks for everything that the lints which are on have something against.
-pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, found: &mut Diagnostics) {
+pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, diagnostics: &mut Diagnostics) {
     if levels.level(Code::HttpWithoutMesh) == LintLevel::Deny {
         // the note says it already; here it counts
-        found.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
+        diagnostics.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
     }
+
     let has_policies = resolved.policies.policies().next().is_some();
     let has_endpoints =
         !resolved.inventory.endpoints.is_empty() || !resolved.policies.host_endpoints.is_empty();
     if has_policies && !has_endpoints {
-        found.push(no_endpoints());
+        diagnostics.push(no_endpoints());
     }
+
     let mut findings = LintFindings {
         levels,
         has_endpoints,
-        found,
+        found: diagnostics,
         told: FxHashSet::default(),
     };
+
     if !has_policies {
         findings.push(no_policies());
     }
+
     let explained = selectors::lint(resolved, &mut findings);
     empty::lint(resolved, &explained, &mut findings);
     shadowed::lint(resolved, &explained, &mut findings);
@@ -145,6 +149,7 @@ impl LintFindings<'_> {
             .first()
             .is_none_or(|label| self.told.insert((finding.code, label.span)));
         let is_about_today = ABOUT_TODAY.contains(&finding.code);
+
         if is_new
             && self.levels.level(finding.code) == LintLevel::Deny
             && (self.has_endpoints || !is_about_today)
@@ -188,6 +193,7 @@ fn uses_of(policy: &Policy) -> impl Iterator<Item = SelectorUse<'_>> {
         place: policy.selector,
         rule: None,
     };
+
     let of_rules = rules(policy).flat_map(|(direction, rule)| {
         let sides = [
             (&rule.source, rule.places.source),

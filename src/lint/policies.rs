@@ -15,6 +15,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
             .into_iter()
             .for_each(|finding| findings.push(finding));
     }
+
     for direction in Direction::BOTH {
         let tiers = &resolved.policies.tiers;
         let speaks = |tier: &&Tier| {
@@ -51,6 +52,7 @@ fn unused(policy: &Policy) -> Option<Diagnostic> {
     } else {
         "Egress"
     };
+
     let message = format!("the {direction} rules of `{}` are switched off", policy.key);
     let help =
         format!("its types leave {direction} out: add `{word}` to them, or remove the rules");
@@ -86,6 +88,7 @@ fn powerless(
         .filter(has_others)
         .map(|policy| policy.applies_to)
         .collect();
+
     for policy in policies().filter(|policy| {
         only(policy, &[Action::Log, Action::Pass]) && is_alone(resolved, policy, &accompanied)
     }) {

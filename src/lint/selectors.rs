@@ -27,6 +27,7 @@ pub(super) fn lint(
             .into_iter()
             .for_each(|finding| findings.push(finding));
     }
+
     together(resolved, &mut explained, findings);
     explained
 }
@@ -44,7 +45,7 @@ fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
 }
 
 /// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask
-/// for a namespace or a service account (reference §3.2, §3.4): `!all()` matches who has none.
+/// for a namespace or a service account (semantics §3.2, §3.4): `!all()` matches who has none.
 fn is_contradictory(written: &WrittenSelector) -> bool {
     match written.field {
         SelectorField::Selector
@@ -70,6 +71,7 @@ fn together(
     let contradictory = selectors
         .iter()
         .filter(|(id, _, expr)| !explained.contains(id) && selector::contradicts(expr));
+
     let contradictory: ExplainedSelectors = contradictory.map(|(id, _, _)| id).collect();
     for place in uses(resolved).filter(|place| contradictory.contains(&place.id)) {
         let message = format!(
@@ -80,6 +82,7 @@ fn together(
                     the policy's namespace";
         findings.push(Diagnostic::at(Code::SelectorContradiction, place.place, message).help(help));
     }
+
     explained.extend(contradictory);
 }
 
@@ -90,6 +93,7 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
         .label_names()
         .into_iter()
         .filter_map(|name| Some((name, right_place(written.field, name)?)));
+
     advice.next().map(|(name, help)| {
         let (field, nobody) = match written.field {
             SelectorField::Selector => ("`selector`", "no endpoint has it"),
@@ -116,6 +120,7 @@ fn right_place(field: SelectorField, name: &str) -> Option<String> {
     let inherited = name
         .strip_prefix(NAMESPACE_PREFIX)
         .or_else(|| name.strip_prefix(SERVICE_ACCOUNT_PREFIX));
+
     match (field, name) {
         (
             SelectorField::Selector | SelectorField::NotSelector | SelectorField::NotSelectorAlone,

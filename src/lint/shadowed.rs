@@ -61,6 +61,7 @@ fn shadow<'input>(
         .iter()
         .map(|part| earlier().find(|wide| cover.covers(wide, part)));
     let wide = covering.next()??;
+
     covering
         .all(|wide| wide.is_some())
         .then_some((wide, narrow))
@@ -76,6 +77,7 @@ fn shadowed(wide: &Rule, narrow: &Rule, direction: Direction) -> Diagnostic {
         false => "put it before the other rule if it is meant as an exception, else remove it",
     };
     let verdict = format!("this one says {}", wide.action);
+
     Diagnostic::new(Code::ShadowedRule, message)
         .label(narrow.span, format!("this one says {}", narrow.action))
         .label(wide.span, verdict)

@@ -33,6 +33,7 @@ pub(super) fn of_tier<'input>(
     let speaks =
         |policy: &Policy| policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some();
     let mut classes: BTreeMap<Vec<usize>, Vec<EndpointId>> = BTreeMap::new();
+
     for endpoint in resolved.endpoints_on(node) {
         let places = resolved
             .applied_to(*endpoint)
@@ -48,12 +49,14 @@ pub(super) fn of_tier<'input>(
             classes.entry(positions).or_default().push(*endpoint);
         }
     }
+
     let chosen = |positions: Vec<usize>| {
         positions
             .into_iter()
             .filter_map(|position| policies.get(position))
             .collect()
     };
+
     classes
         .into_iter()
         .map(|(positions, endpoints)| EndpointPolicyClass {

@@ -8,7 +8,7 @@ use crate::lower::program::{ChainName, Program, ProgramChain, ProgramTable, Rule
 
 /// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host
 /// endpoints over many tiers gets there, in which every tier is one deeper.
-pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
+pub(super) fn check(program: &Program, node: &str, diagnostics: &mut Diagnostics) {
     for table in [&program.v4, &program.v6].into_iter().chain(&program.early) {
         let depth = depth(table);
         if depth > limits::DEPTH {
@@ -18,7 +18,7 @@ pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
                 limits::DEPTH
             );
             let help = "put the policies that apply to one host endpoint into fewer tiers";
-            found.push(Diagnostic::new(Code::ChainsTooDeep, message).help(help));
+            diagnostics.push(Diagnostic::new(Code::ChainsTooDeep, message).help(help));
         }
     }
 }
@@ -31,6 +31,7 @@ fn depth(table: &ProgramTable) -> usize {
         .map(|chain| (&chain.name, chain))
         .collect();
     let mut known = BTreeMap::new();
+
     table
         .hooks
         .iter()
@@ -48,6 +49,7 @@ fn below<'table>(
     if let Some(depth) = known.get(name) {
         return *depth;
     }
+
     let rules = chains.get(name).map_or(&[][..], |chain| &chain.rules);
     let next = rules.iter().filter_map(|rule| match &rule.target {
         RuleTarget::Jump(chain) | RuleTarget::Goto(chain) => Some(chain),
@@ -57,6 +59,7 @@ fn below<'table>(
         | RuleTarget::NoTrack
         | RuleTarget::Log(_) => None,
     });
+
     let deepest = next
         .map(|chain| below(chain, chains, known))
         .max()

@@ -38,7 +38,7 @@ struct FixedChains {
 pub(super) fn table(
     lowering: &mut NodeLowering<'_, '_>,
     family: Family,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ProgramTable {
     let fixed = FixedChains {
         forward: fixed_chain("FORWARD"),
@@ -60,23 +60,26 @@ pub(super) fn table(
         asked: DestinationKind::OfPacket,
         near: SetReach::Node,
     };
-    let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), found);
+    let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), diagnostics);
     let ingress = tiers::chains(
         lowering,
         &way(Direction::Ingress, &RuleTarget::Accept),
-        found,
+        diagnostics,
     );
     let ranges = pod_ranges(lowering, family);
+
     let guarded = !ranges.is_empty();
     if guarded {
         add_known_set(lowering, &fixed, &ranges, family);
     }
-    let host = hosts::filter(lowering, family, found);
+
+    let host = hosts::filter(lowering, family, diagnostics);
     let forward = forward(&fixed, &ranges, host.forward);
     let mut input = input(&fixed, &ranges, lowering.options.endpoint_to_host, family);
     let mut output = output(&fixed);
     input.rules.extend(host.input);
     output.rules.extend(host.output);
+
     let mut chains = vec![forward, input, output];
     chains.extend(host.chains);
     chains.push(from_endpoint(
@@ -88,6 +91,7 @@ pub(super) fn table(
     chains.extend([allowed(&fixed), to_endpoint(&fixed, &ingress)]);
     chains.extend(ingress.chains);
     chains.extend(guarded.then(|| unknown(&fixed)));
+
     ProgramTable {
         kind: TableKind::Filter,
         family,
@@ -130,6 +134,7 @@ fn add_known_set(
         members.dedup();
         SetMembers::Addresses(family, members)
     };
+
     lowering.sets.add(
         fixed.known.clone(),
         || "endpoints of any node in the pod ranges of this node".to_owned(),
@@ -165,6 +170,7 @@ fn forward(fixed: &FixedChains, ranges: &[Cidr], host: Vec<ProgramRule>) -> Prog
         };
         rules.extend(ranges.iter().map(unknown));
     }
+
     rules.extend(host);
     rules.push(rule(
         vec![local(fixed, Side::Source)],
@@ -176,6 +182,7 @@ fn forward(fixed: &FixedChains, ranges: &[Cidr], host: Vec<ProgramRule>) -> Prog
         RuleTarget::Goto(fixed.to.clone()),
         "to an endpoint of this node",
     ));
+
     ProgramChain {
         name: fixed.forward.clone(),
         about: "forwarded packets".to_owned(),
@@ -207,6 +214,7 @@ fn input(
     if family == Family::V6 {
         rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(fixed, kind, about)));
     }
+
     let from_local = || local(fixed, Side::Source);
     match to_host {
         EndpointToHost::Accept => {
@@ -229,6 +237,7 @@ fn input(
             ));
         }
     }
+
     let about = "from an address in a pod range of this node that no endpoint has";
     for range in ranges {
         let matches = std::iter::once(RuleMatch::NotLoopback)
@@ -240,6 +249,7 @@ fn input(
             about,
         ));
     }
+
     ProgramChain {
         name: fixed.input.clone(),
         about: "packets to the node".to_owned(),
@@ -269,6 +279,7 @@ fn output(fixed: &FixedChains) -> ProgramChain {
         RuleTarget::Return,
         about,
     )];
+
     ProgramChain {
         name: fixed.output.clone(),
         about: "packets of the node".to_owned(),
@@ -286,12 +297,14 @@ fn from_endpoint(
     if encapsulated == Encapsulated::Drop {
         rules.extend(drop_encapsulated());
     }
+
     rules.extend(jumps(egress));
     rules.push(rule(
         Vec::new(),
         RuleTarget::Goto(fixed.allowed.clone()),
         "no egress policy decided: allowed",
     ));
+
     ProgramChain {
         name: fixed.from.clone(),
         about: "from an endpoint of this node: egress policy".to_owned(),
@@ -306,6 +319,7 @@ fn drop_encapsulated() -> [ProgramRule; 2] {
         RuleMatch::Ports(Sense::Is, Side::Destination, port),
     ];
     let ipip = Protocol::from_number(IPIP).map(|protocol| RuleMatch::Protocol(Sense::Is, protocol));
+
     [
         rule(vxlan, RuleTarget::Drop, "VXLAN of an endpoint"),
         rule(
@@ -334,6 +348,7 @@ fn allowed(fixed: &FixedChains) -> ProgramChain {
         ),
         rule(Vec::new(), RuleTarget::Accept, "to anyone else"),
     ];
+
     ProgramChain {
         name: fixed.allowed.clone(),
         about: "allowed by egress policy".to_owned(),
@@ -350,6 +365,7 @@ fn to_endpoint(fixed: &FixedChains, ingress: &TierChains) -> ProgramChain {
         RuleTarget::Accept,
         "no ingress policy decided: allowed",
     ));
+
     ProgramChain {
         name: fixed.to.clone(),
         about: "to an endpoint of this node: ingress policy".to_owned(),

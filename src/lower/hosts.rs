@@ -45,19 +45,21 @@ pub(super) struct HostFilterChains {
 pub(super) fn filter(
     lowering: &mut NodeLowering<'_, '_>,
     family: Family,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> HostFilterChains {
     let hosts = lowering.resolved.hosts_on(lowering.node);
     if hosts.all().next().is_none() {
         return HostFilterChains::default();
     }
-    let mut work = HostChainBuilder::new(lowering, TableKind::Filter, family, found);
+
+    let mut work = HostChainBuilder::new(lowering, TableKind::Filter, family, diagnostics);
     let forward = Direction::BOTH
         .into_iter()
         .filter_map(|direction| work.forward(&hosts, direction))
         .collect();
     let input = work.dispatch(&hosts, Direction::Ingress, HostChainBuilder::normal);
     let output = work.dispatch(&hosts, Direction::Egress, HostChainBuilder::normal);
+
     HostFilterChains {
         forward,
         input,
@@ -69,16 +71,16 @@ pub(super) fn filter(
 /// The raw and mangle tables, where untracked and pre-DNAT policy asks for them.
 pub(super) fn early_tables(
     lowering: &mut NodeLowering<'_, '_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<ProgramTable> {
     let hosts = lowering.resolved.hosts_on(lowering.node);
     let raw: Vec<ProgramTable> = Family::BOTH
         .into_iter()
-        .filter_map(|family| early(lowering, &hosts, TableKind::Raw, family, found))
+        .filter_map(|family| early(lowering, &hosts, TableKind::Raw, family, diagnostics))
         .collect();
     let mangle = Family::BOTH
         .into_iter()
-        .filter_map(|family| early(lowering, &hosts, TableKind::Mangle, family, found));
+        .filter_map(|family| early(lowering, &hosts, TableKind::Mangle, family, diagnostics));
     raw.into_iter().chain(mangle).collect()
 }
 
@@ -88,12 +90,13 @@ fn early(
     hosts: &HostsOnNode,
     kind: TableKind,
     family: Family,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ProgramTable> {
     let position = lowering.options.hook_position;
-    let mut work = HostChainBuilder::new(lowering, kind, family, found);
+    let mut work = HostChainBuilder::new(lowering, kind, family, diagnostics);
     let mut entries = Vec::new();
     let mut hooks = Vec::new();
+
     for (direction, kernel_chain, about) in [
         (Direction::Ingress, "PREROUTING", "packets that arrive"),
         (Direction::Egress, "OUTPUT", "packets of the node"),
@@ -113,6 +116,7 @@ fn early(
             });
         }
     }
+
     let chains = work.finish();
     (!hooks.is_empty()).then(|| ProgramTable {
         kind,
@@ -210,6 +214,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             ),
         };
         let name = fixed_chain(word);
+
         (!rules.is_empty()).then(|| {
             self.chains.insert(
                 at,
@@ -250,6 +255,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 &host.to_string(),
             ));
         }
+
         match rules.iter().all(|rule| rule.target == RuleTarget::Return) {
             true => Vec::new(),
             false => rules,
@@ -279,10 +285,12 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .copied()
             .map(Cidr::host)
             .filter(|address| address.family() == self.family);
+
         let members: Vec<NetMember> = hosts.map(NetMember::from_prefix).collect();
         if members.is_empty() {
             return None;
         }
+
         let content = host.to_string();
         let sort = format!("h{}", family_suffix(self.family));
         let name = self.lowering.names.set(
@@ -293,6 +301,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             },
             self.found,
         );
+
         Some(self.lowering.sets.add(
             name,
             || format!("addresses of {content}"),
@@ -326,6 +335,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             Direction::Ingress => self.pre_dnat_again(id, "hdn", RuleTarget::Accept, first),
             Direction::Egress => ListStart::at(first),
         };
+
         let mut rules = Vec::from(tracked());
         rules.push(self.failsafe(direction));
         rules.extend(self.without_connection(
@@ -341,6 +351,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .into_iter()
             .filter(|_| asks_profiles)
             .for_each(|chain| self.add(chain));
+
         self.chain(at, host, sort, format!("{direction} of {host}"), rules)
     }
 
@@ -360,6 +371,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             near: SetReach::Cluster,
         };
         let (target, chains) = profiles::of_host(self.lowering, &host.profiles, &way, self.found);
+
         let about = match target {
             RuleTarget::Accept => "no policy is left, and a profile allows",
             RuleTarget::Drop => "no policy is left, and no profile allows",
@@ -391,10 +403,12 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             scope: "forward",
             allowed: RuleTarget::Return,
         };
+
         let first = self.tiers(id, &way, NextTarget::RETURN);
         if first.target == RuleTarget::Return {
             return RuleTarget::Return;
         }
+
         let [known, invalid] = tracked();
         let mut rules = vec![
             ProgramRule {
@@ -403,10 +417,12 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             },
             invalid,
         ];
+
         match direction {
             Direction::Ingress => rules.extend(self.arrived(id, &first)),
             Direction::Egress => rules.push(rule(Vec::new(), first.target, "on to the first tier")),
         }
+
         self.chain(
             at,
             host,
@@ -424,9 +440,11 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         let without_connection =
             self.without_connection(id, Direction::Ingress, "huf", RuleTarget::Return, &begin);
         let mut rules = Vec::new();
+
         if begin.tracked.target != first.target || !without_connection.is_empty() {
             rules.extend(self.neighbours(&first.target));
         }
+
         if !without_connection.is_empty() {
             rules.extend(
                 self.failsafes(Direction::Ingress, &first.target)
@@ -434,6 +452,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                     .map(of_no_connection),
             );
         }
+
         rules.extend(without_connection);
         rules.extend(begin.original_failsafes);
         let about = if begin.tracked.target == first.target {
@@ -441,6 +460,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         } else {
             begin.tracked.about
         };
+
         rules.push(rule(Vec::new(), begin.tracked.target, about));
         rules
     }
@@ -475,6 +495,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 RuleTarget::Return,
             ),
         };
+
         let first = self.tiers(
             id,
             &HostListKind {
@@ -489,6 +510,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         if first.target == RuleTarget::Return {
             return RuleTarget::Return;
         }
+
         let mut rules = Vec::new();
         if list == PolicyListKind::PreDnat {
             let [known, invalid] = tracked();
@@ -500,6 +522,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 invalid,
             ]);
         }
+
         // of these chains a return is one to the kernel's chain, where others' rules are still
         // asked; ACCEPT would skip those
         rules.extend(self.unasked(direction, &RuleTarget::Return));
@@ -523,6 +546,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 rules,
             });
         }
+
         rules.push(rule(Vec::new(), first.target, "on to the first tier"));
         self.chain(
             at,
@@ -563,6 +587,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         };
         let first = self.tiers(id, &way, next.clone()).target;
         let mut rules = Vec::new();
+
         if first != next.target {
             rules.extend(
                 self.failsafe_replies(direction, &next.target)
@@ -570,6 +595,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                     .map(of_no_connection),
             );
         }
+
         if first != begin.tracked.target {
             let about = if first == next.target {
                 next.about
@@ -578,6 +604,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             };
             rules.push(rule(vec![RuleMatch::Untracked], first, about));
         }
+
         rules
     }
 
@@ -594,6 +621,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         if asked.is_empty() || next.target == allowed {
             return ListStart::at(next);
         }
+
         let failsafes = self
             .lowering
             .options
@@ -612,6 +640,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             scope,
             allowed: allowed.clone(),
         };
+
         let steps: Vec<_> = asked
             .into_iter()
             .map(|RecheckedTier { tier, policies }| {
@@ -641,6 +670,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             about: "what pre-DNAT policy allowed needs no other",
             ..first
         });
+
         ListStart {
             original_failsafes,
             tracked,
@@ -664,6 +694,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 }
             })
             .collect();
+
         self.steps(&steps, way, DestinationKind::OfPacket, end)
     }
 
@@ -680,6 +711,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .unwrap_or(steps.len());
         let mut next = end;
         let mut chains = Vec::new();
+
         for step in steps.iter().take(last + 1).rev() {
             let chain = self.tier(step, way, asked, &next);
             next = NextTarget {
@@ -688,6 +720,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             };
             chains.push(chain);
         }
+
         chains.into_iter().rev().for_each(|chain| self.add(chain));
         next
     }
@@ -738,9 +771,11 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             near: SetReach::Cluster,
         };
         let mut rules = Vec::new();
+
         for policy in policies {
             rules.extend(rules_of(self.lowering, *policy, &lowered, self.found));
         }
+
         match (denies_by_default(tier, way), &next.target) {
             (true, _) => rules.push(rule(
                 Vec::new(),
@@ -754,6 +789,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 &format!("end of tier {name}: {}", next.about),
             )),
         }
+
         ProgramChain {
             name: chain,
             about: format!("{scope} {direction} of tier {name} for host endpoints with: {keys}"),
@@ -772,6 +808,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             ),
         };
         let rules = self.unasked(direction, &RuleTarget::Accept);
+
         self.add(ProgramChain {
             name: name.clone(),
             about: about.to_owned(),
@@ -853,6 +890,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             },
             self.found,
         );
+
         self.chains.insert(
             at,
             ProgramChain {
@@ -861,6 +899,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 rules,
             },
         );
+
         RuleTarget::Goto(name)
     }
 
@@ -874,7 +913,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
 }
 
 /// Whether a tier ends a packet's way where none of its rules does: never before connections or
-/// before DNAT (reference §4.2).
+/// before DNAT (semantics §4.2).
 fn denies_by_default(tier: &Tier, way: &HostListKind) -> bool {
     matches!(way.list, PolicyListKind::Normal | PolicyListKind::Forward)
         && tier.default_action == DefaultAction::Deny
@@ -925,6 +964,7 @@ fn of_no_connection(
     }: ProgramRule,
 ) -> ProgramRule {
     matches.push(RuleMatch::Untracked);
+
     rule(
         matches,
         target,
@@ -962,6 +1002,7 @@ fn never_asked(port: &FailsafePort, next: RuleTarget) -> ProgramRule {
             .map(|net| RuleMatch::Address(Sense::Is, Side::Source, net)),
     );
     matches.push(RuleMatch::OriginalPort(Sense::Is, port.port));
+
     rule(
         matches,
         next,

@@ -31,6 +31,7 @@ pub(super) fn of_rule(rule: &Rule, context: &mut RuleContext<'_, '_>) -> Vec<Vec
     if !rule.applies_to(context.family) {
         return Vec::new();
     }
+
     let mut common = protocol(rule.protocol);
     common.extend(icmp(rule.icmp));
     let protocol = exactly(rule.protocol);
@@ -39,10 +40,12 @@ pub(super) fn of_rule(rule: &Rule, context: &mut RuleContext<'_, '_>) -> Vec<Vec
         (Side::Destination, &rule.destination),
     ];
     let mut alternatives = vec![common];
+
     for (side, peer) in sides {
         let conditions = of_peer(side, peer, protocol, context);
         alternatives = product(&alternatives, &conditions);
     }
+
     alternatives
 }
 
@@ -67,6 +70,7 @@ pub(super) fn of_original(
             &[original(destination)],
         ));
     }
+
     alternatives
 }
 
@@ -91,6 +95,7 @@ fn original(
             .iter()
             .map(|ports| RuleMatch::OriginalPort(Sense::IsNot, *ports)),
     );
+
     matches
 }
 
@@ -146,6 +151,7 @@ fn of_peer(
             selection(selector, side, context),
         ));
     }
+
     if let Some(selector) = peer.not_selected {
         common.push(RuleMatch::Member(
             Sense::IsNot,
@@ -153,6 +159,7 @@ fn of_peer(
             selection(selector, side, context),
         ));
     }
+
     common.extend(addresses(side, peer, context));
     common.extend(
         peer.service
@@ -160,6 +167,7 @@ fn of_peer(
             .map(|service| backend(side, service, context)),
     );
     common.extend(excluded_ports(side, peer, protocol, context));
+
     let ports = ports(side, peer, protocol, context);
     ports
         .into_iter()
@@ -183,7 +191,7 @@ fn selection(
 }
 
 /// A backend of a service: a sender by its address, a receiver by address, protocol and port
-/// (reference §6.2).
+/// (semantics §6.2).
 fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) -> RuleMatch {
     match side {
         Side::Source => {
@@ -225,6 +233,7 @@ fn addresses(side: Side, peer: &RulePeer, context: &mut RuleContext<'_, '_>) -> 
             .collect::<Vec<_>>()
     };
     let except = of_family(&peer.not_nets);
+
     let nets = match &peer.nets {
         AddressCondition::Any => Vec::new(),
         AddressCondition::In(nets) => of_family(nets),
@@ -320,11 +329,12 @@ fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
         }
         free -= range.slots();
     }
+
     lists
 }
 
 /// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion
-/// (reference §6.1).
+/// (semantics §6.1).
 fn named(
     sense: Sense,
     side: Side,
@@ -339,6 +349,7 @@ fn named(
         selected: peer.selected,
         reach: reach(side, context),
     };
+
     RuleMatch::Service(
         sense,
         side,

@@ -1,8 +1,8 @@
 //! Addresses and rules to chains and sets: what one node's kernel is to hold.
 //!
-//! In: a [`ResolvedPolicy`] and a node. Out: a [`Program`] of values. Control flow is chains, goto and
-//! return only; no packet is marked. `ARCHITECTURE.md` draws a packet's way through them and says
-//! why it is this one. Absent: text, and how it gets into a kernel.
+//! In: a [`ResolvedPolicy`] and a node. Out: a [`Program`] of values. Control flow is chains, goto
+//! and return only; no packet is marked. `docs/design/chains.md` draws a packet's way through them
+//! and gives the reasons. Absent: text, and how it gets into a kernel.
 //!
 //! Total: whatever policy got this far can be lowered. Only the limits of the kernel can refuse it:
 //! a name that two things would share, a set too large, and chains that nest too deep.
@@ -45,7 +45,7 @@ pub fn to_chains(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
     options: &CompileOptions,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Program {
     let mut lowering = NodeLowering {
         resolved,
@@ -54,22 +54,24 @@ pub fn to_chains(
         sets: SetBuilder::new(resolved, node),
         names: KernelNames::default(),
     };
-    let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
-    let early = hosts::early_tables(&mut lowering, found);
+    let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, diagnostics));
+    let early = hosts::early_tables(&mut lowering, diagnostics);
     let early = validation::before(&mut lowering, early);
+
     let program = Program {
         sets: lowering.sets.finish(),
         v4,
         v6,
         early,
     };
-    report_large_sets(&program, found);
-    depth::check(&program, &resolved.inventory.node(node).name, found);
+    report_large_sets(&program, diagnostics);
+    depth::check(&program, &resolved.inventory.node(node).name, diagnostics);
+
     program
 }
 
 /// Sets over the limit, each with the first rule that names it.
-fn report_large_sets(program: &Program, found: &mut Diagnostics) {
+fn report_large_sets(program: &Program, diagnostics: &mut Diagnostics) {
     for set in program
         .sets
         .iter()
@@ -85,18 +87,19 @@ fn report_large_sets(program: &Program, found: &mut Diagnostics) {
             limits::SET_ELEMENTS,
             set.about
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::new(Code::SetTooLarge, message)
                 .help("select fewer endpoints, or name larger prefixes"),
         );
     }
+
     let all: usize = program.sets.iter().map(|set| set.members.len()).sum();
     if all > limits::ALL_ELEMENTS {
         let most = limits::ALL_ELEMENTS;
         let message =
             format!("the sets of a node would have {all} members together, more than {most}");
         let help = "use fewer selectors over the whole cluster, or fewer ranges of ports";
-        found.push(Diagnostic::new(Code::SetTooLarge, message).help(help));
+        diagnostics.push(Diagnostic::new(Code::SetTooLarge, message).help(help));
     }
 }
 

@@ -39,20 +39,28 @@ pub(super) struct NameSource<'text> {
 
 impl KernelNames {
     /// The name of a chain.
-    pub(super) fn chain(&mut self, identity: NameSource<'_>, found: &mut Diagnostics) -> ChainName {
-        ChainName(self.name(identity, limits::CHAIN_NAME, found))
+    pub(super) fn chain(
+        &mut self,
+        identity: NameSource<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> ChainName {
+        ChainName(self.name(identity, limits::CHAIN_NAME, diagnostics))
     }
 
     /// The name of a set.
-    pub(super) fn set(&mut self, identity: NameSource<'_>, found: &mut Diagnostics) -> SetName {
-        SetName(self.name(identity, limits::SET_NAME, found))
+    pub(super) fn set(
+        &mut self,
+        identity: NameSource<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> SetName {
+        SetName(self.name(identity, limits::SET_NAME, diagnostics))
     }
 
     fn name(
         &mut self,
         identity: NameSource<'_>,
         longest: usize,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> String {
         let NameSource {
             sort,
@@ -61,6 +69,7 @@ impl KernelNames {
         } = identity;
         let room = longest.saturating_sub(PREFIX.len() + sort.len() + HASH_LETTERS + 2);
         let name = format!("{PREFIX}{sort}-{}-{}", slug(word, room), hash(content));
+
         let known = self
             .given
             .entry(name.clone())
@@ -70,11 +79,12 @@ impl KernelNames {
                 "two different things would both be called `{name}` in the kernel: `{known}` and \
                  `{content}`"
             );
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::NameCollision, message)
                     .help("rename one of the policies or change one of the selectors"),
             );
         }
+
         name
     }
 }
@@ -110,6 +120,7 @@ fn slug(text: &str, longest: usize) -> String {
             false => {}
         }
     }
+
     slug.truncate(slug.trim_end_matches('-').len());
     if slug.is_empty() {
         "x".to_owned()
@@ -125,6 +136,7 @@ fn hash(text: &str) -> String {
         .iter()
         .take(8)
         .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+
     let letter = |index: usize| {
         let digit = bits >> (59 - 5 * index) & 31;
         char::from(

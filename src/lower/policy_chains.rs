@@ -87,7 +87,7 @@ pub(super) fn class_set(
     way: &DirectionContext<'_>,
     content: &str,
     word: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> SetName {
     let sort = format!(
         "{}{}",
@@ -100,9 +100,10 @@ pub(super) fn class_set(
             word,
             content,
         },
-        found,
+        diagnostics,
     );
     let members = addresses(lowering, endpoints, way.family);
+
     lowering.sets.add(
         name,
         || format!("endpoints of this node with {} in {content}", way.direction),
@@ -125,6 +126,7 @@ pub(super) fn addresses(
             .copied()
             .map(Cidr::host)
     });
+
     let mut members: Vec<NetMember> = hosts
         .filter(|host| host.family() == family)
         .map(NetMember::from_prefix)
@@ -137,20 +139,21 @@ fn rules_name(
     lowering: &mut NodeLowering<'_, '_>,
     key: &PolicyKey,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ChainName {
     let letter = direction_prefix(way.direction);
     let sort = match way.near {
         SetReach::Node => format!("{letter}p"),
         SetReach::Cluster => format!("h{letter}p"),
     };
+
     lowering.names.chain(
         NameSource {
             sort: &sort,
             word: &key.name,
             content: &key.to_string(),
         },
-        found,
+        diagnostics,
     )
 }
 
@@ -159,9 +162,9 @@ pub(super) fn jump(
     lowering: &mut NodeLowering<'_, '_>,
     key: &PolicyKey,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ProgramRule {
-    let target = RuleTarget::Jump(rules_name(lowering, key, way, found));
+    let target = RuleTarget::Jump(rules_name(lowering, key, way, diagnostics));
     ProgramRule {
         matches: Vec::new(),
         target,
@@ -174,14 +177,14 @@ pub(super) fn rules_chain(
     lowering: &mut NodeLowering<'_, '_>,
     rules: DirectionRules<'_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ProgramChain {
-    let name = rules_name(lowering, rules.key, way, found);
+    let name = rules_name(lowering, rules.key, way, diagnostics);
     let about = format!("{} of {}", way.direction, rules.key);
     ProgramChain {
         name,
         about,
-        rules: rules_of(lowering, rules, way, found),
+        rules: rules_of(lowering, rules, way, diagnostics),
     }
 }
 
@@ -191,7 +194,7 @@ pub(super) fn rules_of(
     lowering: &mut NodeLowering<'_, '_>,
     DirectionRules { key, rules }: DirectionRules<'_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<ProgramRule> {
     let mut lowered = Vec::new();
     for rule in rules
@@ -201,7 +204,7 @@ pub(super) fn rules_of(
         let mut context = RuleContext {
             sets: &mut lowering.sets,
             names: &mut lowering.names,
-            found,
+            found: diagnostics,
             family: way.family,
             direction: way.direction,
             near: way.near,
@@ -228,6 +231,7 @@ pub(super) fn rules_of(
             });
         }
     }
+
     lowered
 }
 

@@ -44,12 +44,13 @@ pub(super) fn add(
     lowering: &mut NodeLowering<'_, '_>,
     tiers: &mut TierChains,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let classes = classes(lowering, way);
     if classes.is_empty() {
         return;
     }
+
     let sort = format!("{}t", direction_prefix(way.direction));
     let entry = lowering.names.chain(
         NameSource {
@@ -57,14 +58,16 @@ pub(super) fn add(
             word: "profiles",
             content: "profiles, behind all tiers",
         },
-        found,
+        diagnostics,
     );
     tiers.entries.push((entry.clone(), "profiles".to_owned()));
+
     let mut dispatch = Vec::new();
     let mut below = Vec::new();
     let mut shared = BTreeSet::new();
+
     for (content, class) in &classes {
-        let (rule, chain) = class_chain(lowering, content, class, way, found);
+        let (rule, chain) = class_chain(lowering, content, class, way, diagnostics);
         dispatch.push(rule);
         below.push(chain);
         for profile in class
@@ -77,9 +80,10 @@ pub(super) fn add(
                 key: &profile.key,
                 rules: profile.rules(way.direction),
             };
-            below.push(rules_chain(lowering, rules, way, found));
+            below.push(rules_chain(lowering, rules, way, diagnostics));
         }
     }
+
     let about = format!(
         "{} of profiles: each endpoint to the chain of its class",
         way.direction
@@ -89,6 +93,7 @@ pub(super) fn add(
         about,
         rules: dispatch,
     });
+
     tiers.chains.extend(below);
 }
 
@@ -115,6 +120,7 @@ fn classes<'input>(
             });
         class.endpoints.push(*id);
     }
+
     classes
 }
 
@@ -123,7 +129,7 @@ pub(super) fn of_host(
     lowering: &mut NodeLowering<'_, '_>,
     profiles: &ProfileList,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> (RuleTarget, Vec<ProgramChain>) {
     let Some(outcome) = outcome(profiles, lowering.resolved.policies, way) else {
         return (way.allowed.clone(), Vec::new());
@@ -131,22 +137,25 @@ pub(super) fn of_host(
     if outcome.asked.is_empty() {
         return (RuleTarget::Drop, Vec::new());
     }
+
     let about = format!(
         "{} of host endpoints with {}",
         way.direction,
         content(&outcome)
     );
     let sort = format!("h{}p", direction_prefix(way.direction));
-    let first = chain(lowering, &sort, about, &outcome, way, found);
+    let first = chain(lowering, &sort, about, &outcome, way, diagnostics);
     let entry = RuleTarget::Goto(first.name.clone());
     let mut chains = vec![first];
+
     for profile in outcome.asked {
         let rules = DirectionRules {
             key: &profile.key,
             rules: profile.rules(way.direction),
         };
-        chains.push(rules_chain(lowering, rules, way, found));
+        chains.push(rules_chain(lowering, rules, way, diagnostics));
     }
+
     (entry, chains)
 }
 
@@ -159,6 +168,7 @@ fn outcome<'input>(
     if *profiles == ProfileList::OfPod {
         return None;
     }
+
     let mut asked = Vec::new();
     let mut rest = RemainingProfiles::Dropped;
     for name in profiles.names() {
@@ -176,6 +186,7 @@ fn outcome<'input>(
             },
         }
     }
+
     (rest == RemainingProfiles::Dropped || !asked.is_empty())
         .then_some(ProfileOutcome { asked, rest })
 }
@@ -191,6 +202,7 @@ fn content(outcome: &ProfileOutcome<'_>) -> String {
         RemainingProfiles::Dropped if outcome.asked.is_empty() => "none that allows",
         RemainingProfiles::Dropped => "none else that allows",
     };
+
     format!(
         "profiles: {}",
         names.chain([rest]).collect::<Vec<_>>().join(", ")
@@ -203,20 +215,21 @@ fn class_chain(
     content: &str,
     class: &ProfileClass<'_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> (ProgramRule, ProgramChain) {
     let about = format!("{} of endpoints with {content}", way.direction);
     let sort = direction_prefix(way.direction).to_string();
-    let chain = chain(lowering, &sort, about, &class.outcome, way, found);
+    let chain = chain(lowering, &sort, about, &class.outcome, way, diagnostics);
     let set = class_set(
         lowering,
         &class.endpoints,
         way,
         content,
         label(&class.outcome),
-        found,
+        diagnostics,
     );
     let matches = vec![RuleMatch::Member(Sense::Is, way.side(), set)];
+
     (
         ProgramRule {
             matches,
@@ -241,7 +254,7 @@ fn chain(
     about: String,
     outcome: &ProfileOutcome<'_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ProgramChain {
     let name = lowering.names.chain(
         NameSource {
@@ -249,12 +262,14 @@ fn chain(
             word: label(outcome),
             content: &content(outcome),
         },
-        found,
+        diagnostics,
     );
     let mut rules: Vec<ProgramRule> = Vec::new();
+
     for profile in &outcome.asked {
-        rules.push(jump(lowering, &profile.key, way, found));
+        rules.push(jump(lowering, &profile.key, way, diagnostics));
     }
+
     let (target, end) = match outcome.rest {
         RemainingProfiles::Allowed => (way.allowed.clone(), "a profile that allows everything"),
         RemainingProfiles::Dropped => (RuleTarget::Drop, "end of profiles: none allows"),
@@ -264,5 +279,6 @@ fn chain(
         target,
         about: end.to_owned(),
     });
+
     ProgramChain { name, about, rules }
 }

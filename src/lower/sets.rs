@@ -79,7 +79,7 @@ impl<'input> SetBuilder<'input> {
         reach: SetReach,
         family: Family,
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let text = self.resolved.policies.selectors.describe(selector);
         let sort = format!("{}{}", reach.prefix(), family_suffix(family));
@@ -89,9 +89,10 @@ impl<'input> SetBuilder<'input> {
                 word: &informative(&text),
                 content: &text,
             },
-            found,
+            diagnostics,
         );
         let (resolved, node) = (self.resolved, self.node);
+
         let members = || match reach {
             SetReach::Cluster => addresses(family, resolved.addresses(selector, family)),
             SetReach::Node => addresses(family, &resolved.local_addresses(selector, family, node)),
@@ -106,7 +107,7 @@ impl<'input> SetBuilder<'input> {
         nets: &[Cidr],
         except: &[Cidr],
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let list = |nets: &[Cidr]| {
             nets.iter()
@@ -125,8 +126,9 @@ impl<'input> SetBuilder<'input> {
                 word: &about,
                 content: &about,
             },
-            found,
+            diagnostics,
         );
+
         self.add(
             name,
             || format!("prefixes {about}"),
@@ -140,7 +142,7 @@ impl<'input> SetBuilder<'input> {
         key: &ServiceKey,
         family: Family,
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let content = format!("backends of service {key}");
         let sort = format!("b{}", family_suffix(family));
@@ -150,8 +152,9 @@ impl<'input> SetBuilder<'input> {
                 word: &key.name,
                 content: &content,
             },
-            found,
+            diagnostics,
         );
+
         let backends = self
             .resolved
             .inventory
@@ -167,6 +170,7 @@ impl<'input> SetBuilder<'input> {
                 .map(NetMember::from_prefix)
                 .collect()
         };
+
         self.add(
             name,
             || content.clone(),
@@ -180,7 +184,7 @@ impl<'input> SetBuilder<'input> {
         key: &ServiceKey,
         family: Family,
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let content = format!("backends of service {key}, with ports");
         let sort = format!("bp{}", family_suffix(family));
@@ -190,8 +194,9 @@ impl<'input> SetBuilder<'input> {
                 word: &key.name,
                 content: &content,
             },
-            found,
+            diagnostics,
         );
+
         let backends = self
             .resolved
             .inventory
@@ -210,6 +215,7 @@ impl<'input> SetBuilder<'input> {
                 })
                 .collect()
         };
+
         self.add(
             name,
             || content.clone(),
@@ -222,7 +228,7 @@ impl<'input> SetBuilder<'input> {
         &mut self,
         ranges: &[PortRange],
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let list = ranges
             .iter()
@@ -235,8 +241,9 @@ impl<'input> SetBuilder<'input> {
                 word: &list,
                 content: &list,
             },
-            found,
+            diagnostics,
         );
+
         self.add(
             name,
             || format!("ports {list}"),
@@ -251,7 +258,7 @@ impl<'input> SetBuilder<'input> {
         wanted: &NamedPortQuery<'_>,
         family: Family,
         names: &mut KernelNames,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> SetName {
         let whom = match wanted.selected {
             PeerSelection::Anyone => "all()".to_owned(),
@@ -270,9 +277,10 @@ impl<'input> SetBuilder<'input> {
                 word: &ports,
                 content: &content,
             },
-            found,
+            diagnostics,
         );
         let (resolved, node) = (self.resolved, self.node);
+
         self.add(
             name,
             || format!("{content}{}", wanted.reach.remark()),
@@ -313,6 +321,7 @@ fn services(
         },
         family,
     );
+
     SetMembers::Services(
         family,
         members
@@ -355,6 +364,7 @@ pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> 
         net,
         sense: Sense::IsNot,
     });
+
     let mut members: Vec<NetMember> = kept
         .iter()
         .copied()
@@ -363,6 +373,7 @@ pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> 
         .collect();
     members.sort_unstable();
     members.dedup();
+
     members
 }
 
@@ -388,10 +399,12 @@ fn informative(selector: &str) -> String {
     let parts = selector.split(" && ").filter(|part| {
         !part.contains("projectcalico.org/orchestrator") || !selector.contains(" && ")
     });
+
     let mut parts: Vec<&str> = parts.collect();
     if parts.len() > 1 {
         parts.retain(|part| !part.contains("projectcalico.org/namespace"));
     }
+
     let text = parts.join(" ").replace('!', "not ");
     text.replace("projectcalico.org/", "")
         .replace("serviceaccount in", "sa")

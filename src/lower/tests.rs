@@ -44,6 +44,7 @@ fn exceptions_hold_whatever_their_size() {
         ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"),
         ("0.0.0.0/0", "0.0.0.0/1 128.0.0.0/1", ""),
     ];
+
     for (nets, except, expected) in cases {
         assert_eq!(members(nets, except), expected, "{nets} except {except}");
     }
@@ -59,6 +60,7 @@ fn exceptions_agree_with_the_longest_prefix_rule_of_the_kernel() {
         "10.1.0.0/16 10.1.2.0/24",
         "128.0.0.0/1 10.1.2.3/32",
     ];
+
     let addresses = [
         "10.0.0.1",
         "10.1.0.1",
@@ -69,6 +71,7 @@ fn exceptions_agree_with_the_longest_prefix_rule_of_the_kernel() {
         "128.0.0.1",
         "255.0.0.1",
     ];
+
     for (nets, except) in lists
         .iter()
         .flat_map(|nets| lists.iter().map(move |except| (nets, except)))
@@ -94,28 +97,35 @@ fn exceptions_agree_with_the_longest_prefix_rule_of_the_kernel() {
 #[test]
 fn names_fit_the_kernel_and_depend_on_content_alone() {
     let mut names = KernelNames::default();
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let word = "A very long policy name, with \"quotes\"\nand lines";
     let identity = NameSource {
         sort: "ep",
         word,
         content: "x",
     };
-    let chain = names.chain(identity, &mut found);
-    assert_eq!(chain, KernelNames::default().chain(identity, &mut found));
+    let chain = names.chain(identity, &mut diagnostics);
+
+    assert_eq!(
+        chain,
+        KernelNames::default().chain(identity, &mut diagnostics)
+    );
+
     let other = names.chain(
         NameSource {
             content: "y",
             ..identity
         },
-        &mut found,
+        &mut diagnostics,
     );
-    let set = names.set(identity, &mut found).to_string();
+    let set = names.set(identity, &mut diagnostics).to_string();
+
     assert_ne!(chain, other);
     assert!(
         chain.to_string().len() <= limits::CHAIN_NAME && set.len() <= limits::SET_NAME,
         "{chain} {set}"
     );
+
     for name in [chain.to_string(), set] {
         assert!(
             name.bytes()
@@ -123,7 +133,8 @@ fn names_fit_the_kernel_and_depend_on_content_alone() {
             "{name}"
         );
     }
-    assert!(!found.has_errors());
+
+    assert!(!diagnostics.has_errors());
 }
 
 #[test]
@@ -146,15 +157,19 @@ fn log_prefixes_fit_and_hold_no_quote() {
 #[test]
 fn two_things_with_one_name_are_refused() {
     let mut names = KernelNames::default();
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let identity = NameSource {
         sort: "e",
         word: "web",
         content: "app == \"web\"",
     };
-    let name = names.chain(identity, &mut found);
+    let name = names.chain(identity, &mut diagnostics);
+
     assert_eq!(
-        (names.chain(identity, &mut found), found.error_count()),
+        (
+            names.chain(identity, &mut diagnostics),
+            diagnostics.error_count()
+        ),
         (name, 0)
     );
     // in place of a second content with the same hash
@@ -162,9 +177,10 @@ fn two_things_with_one_name_are_refused() {
         .given
         .values_mut()
         .for_each(|content| content.push('x'));
-    names.chain(identity, &mut found);
+    names.chain(identity, &mut diagnostics);
+
     assert_eq!(
-        found
+        diagnostics
             .sorted()
             .iter()
             .map(|told| told.code)

@@ -24,7 +24,7 @@ use crate::policy::{Action, DefaultAction, Policy, Tier};
 pub(super) fn chains(
     lowering: &mut NodeLowering<'_, '_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> TierChains {
     let resolved = lowering.resolved;
     let mut tiers = TierChains {
@@ -32,19 +32,20 @@ pub(super) fn chains(
         chains: Vec::new(),
     };
     let mut shared = BTreeSet::new();
+
     for (position, tier) in resolved.policies.tiers.iter().enumerate() {
         let classes = classes::of_tier(position, way.direction, resolved, lowering.node);
         if classes.is_empty() {
             continue;
         }
-        let entry = tier_name(lowering, tier, way, found);
+        let entry = tier_name(lowering, tier, way, diagnostics);
         tiers
             .entries
             .push((entry.clone(), format!("tier {}", tier.name)));
         let mut dispatch = Vec::new();
         let mut below = Vec::new();
         for class in &classes {
-            let (rule, chain) = class_chain(lowering, tier, class, way, found);
+            let (rule, chain) = class_chain(lowering, tier, class, way, diagnostics);
             dispatch.push(rule);
             below.push(chain);
             let own = class
@@ -60,7 +61,7 @@ pub(super) fn chains(
                     lowering,
                     DirectionRules::new(policy, way.direction),
                     way,
-                    found,
+                    diagnostics,
                 )
             }));
         }
@@ -75,7 +76,8 @@ pub(super) fn chains(
         });
         tiers.chains.extend(below);
     }
-    profiles::add(lowering, &mut tiers, way, found);
+
+    profiles::add(lowering, &mut tiers, way, diagnostics);
     tiers
 }
 
@@ -89,7 +91,7 @@ fn tier_name(
     lowering: &mut NodeLowering<'_, '_>,
     tier: &Tier,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ChainName {
     let sort = format!("{}t", direction_prefix(way.direction));
     lowering.names.chain(
@@ -98,7 +100,7 @@ fn tier_name(
             word: &tier.name,
             content: &tier.name,
         },
-        found,
+        diagnostics,
     )
 }
 
@@ -108,7 +110,7 @@ fn class_chain(
     tier: &Tier,
     class: &EndpointPolicyClass<'_>,
     way: &DirectionContext<'_>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> (ProgramRule, ProgramChain) {
     let keys: Vec<String> = class
         .policies
@@ -128,26 +130,29 @@ fn class_chain(
             word,
             content: &content,
         },
-        found,
+        diagnostics,
     );
-    let set = class_set(lowering, &class.endpoints, way, &content, word, found);
+    let set = class_set(lowering, &class.endpoints, way, &content, word, diagnostics);
     let mut rules = Vec::new();
+
     for policy in &class.policies {
         match has_own_chain(policy, way.direction) {
-            true => rules.push(jump(lowering, &policy.key, way, found)),
+            true => rules.push(jump(lowering, &policy.key, way, diagnostics)),
             false => rules.extend(rules_of(
                 lowering,
                 DirectionRules::new(policy, way.direction),
                 way,
-                found,
+                diagnostics,
             )),
         }
     }
+
     rules.extend(end_of_tier(tier));
     let about = format!(
         "{} of tier {} for endpoints with: {list}",
         way.direction, tier.name
     );
+
     let dispatch = ProgramRule {
         matches: vec![RuleMatch::Member(Sense::Is, way.side(), set)],
         target: RuleTarget::Goto(name.clone()),

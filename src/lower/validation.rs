@@ -157,6 +157,7 @@ fn checks(
 fn verdict(mode: SourceValidation) -> Vec<ProgramRule> {
     let log = RuleTarget::Log(log_prefix("spoofed", None));
     let logged = rule(vec![RuleMatch::Rarely], log, "source validation");
+
     match mode {
         SourceValidation::Strict | SourceValidation::Loose => {
             vec![
@@ -188,6 +189,7 @@ fn cluster_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
             .collect()
     };
     let name = fixed_set(&format!("pods{}", family_suffix(family)));
+
     lowering
         .sets
         .add(name, about, || SetMembers::Addresses(family, members()))
@@ -205,6 +207,7 @@ fn node_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
             .collect()
     };
     let name = fixed_set(&format!("here{}", family_suffix(family)));
+
     lowering
         .sets
         .add(name, about, || SetMembers::Addresses(family, members()))

@@ -27,9 +27,9 @@ pub(super) const DIRECTIONS: [(&str, Direction); 2] = [
     ("Egress", Direction::Egress),
 ];
 
-/// Rules of one direction (reference §2.3).
+/// Rules of one direction (semantics §2.3).
 const MOST_RULES: usize = 1_024;
-/// Entries of `nets`, and of `notNets` (reference §2.2).
+/// Entries of `nets`, and of `notNets` (semantics §2.2).
 const MOST_NETS: usize = 256;
 /// Entries of `ports`, and of `notPorts`.
 const MOST_PORTS: usize = 50;
@@ -41,7 +41,7 @@ pub(super) fn policy(
     mut spec: MappingFields<'_>,
     metadata: Metadata,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Policy {
     let global = matches!(
         kind,
@@ -49,58 +49,61 @@ pub(super) fn policy(
     );
     let policy = Policy {
         metadata,
-        tier: absent_if_empty(spec.text("tier", found)),
-        order: spec.get("order").and_then(|node| node.float(found)),
-        selector: selector(&mut spec, "selector", found),
+        tier: absent_if_empty(spec.text("tier", diagnostics)),
+        order: spec.get("order").and_then(|node| node.float(diagnostics)),
+        selector: selector(&mut spec, "selector", diagnostics),
         namespace_selector: if global {
-            selector(&mut spec, "namespaceSelector", found)
+            selector(&mut spec, "namespaceSelector", diagnostics)
         } else {
             None
         },
-        service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
-        types: types(&mut spec, found),
-        ingress: spec.list_up_to("ingress", MOST_RULES, found, rule),
-        egress: spec.list_up_to("egress", MOST_RULES, found, rule),
+        service_account_selector: selector(&mut spec, "serviceAccountSelector", diagnostics),
+        types: types(&mut spec, diagnostics),
+        ingress: spec.list_up_to("ingress", MOST_RULES, diagnostics, rule),
+        egress: spec.list_up_to("egress", MOST_RULES, diagnostics, rule),
         do_not_track: if global {
-            boolean(&mut spec, "doNotTrack", found)
+            boolean(&mut spec, "doNotTrack", diagnostics)
         } else {
             None
         },
         pre_dnat: if global {
-            boolean(&mut spec, "preDNAT", found)
+            boolean(&mut spec, "preDNAT", diagnostics)
         } else {
             None
         },
         apply_on_forward: if global {
-            boolean(&mut spec, "applyOnForward", found)
+            boolean(&mut spec, "applyOnForward", diagnostics)
         } else {
             None
         },
     };
+
     // hints change where Calico programs a policy, never what it means
-    spec.distinct("performanceHints", found);
-    spec.list("performanceHints", found, |node, found| {
-        node.choice(&HINTS, found)
+    spec.distinct("performanceHints", diagnostics);
+    spec.list("performanceHints", diagnostics, |node, diagnostics| {
+        node.choice(&HINTS, diagnostics)
     });
-    spec.finish(found);
+    spec.finish(diagnostics);
+
     policy
 }
 
 /// The directions of a policy. An empty list would say that there are none, and is an absent one to
 /// Calico's own tools.
-fn types(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Direction>> {
-    spec.distinct("types", found);
+fn types(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Vec<Spanned<Direction>> {
+    spec.distinct("types", diagnostics);
     if let Some(node) = spec
         .get("types")
         .filter(|node| node.items().is_some_and(<[YamlNode]>::is_empty))
     {
         let help = "leave `types` out, and it is what the rules are for";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidValue, node.span, "`types` must not be empty").help(help),
         );
     }
-    spec.list("types", found, |node, found| {
-        node.choice(&DIRECTIONS, found)
+
+    spec.list("types", diagnostics, |node, diagnostics| {
+        node.choice(&DIRECTIONS, diagnostics)
     })
 }
 
@@ -108,16 +111,17 @@ fn types(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> Vec<Spanned<D
 pub(super) fn profile(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Profile> {
-    let mut spec = metadata::spec(tree, found)?;
-    let ingress = spec.list_up_to("ingress", MOST_RULES, found, rule);
-    let egress = spec.list_up_to("egress", MOST_RULES, found, rule);
+    let mut spec = metadata::spec(tree, diagnostics)?;
+    let ingress = spec.list_up_to("ingress", MOST_RULES, diagnostics, rule);
+    let egress = spec.list_up_to("egress", MOST_RULES, diagnostics, rule);
     let labels = spec
         .get("labelsToApply")
-        .map(|node| metadata::labels(node, found))
+        .map(|node| metadata::labels(node, diagnostics))
         .unwrap_or_default();
-    spec.finish(found);
+
+    spec.finish(diagnostics);
     Some(Profile {
         metadata,
         ingress,
@@ -127,11 +131,15 @@ pub(super) fn profile(
 }
 
 /// A `Tier`.
-pub(super) fn tier(tree: &YamlNode, metadata: Metadata, found: &mut Diagnostics) -> Option<Tier> {
-    let mut object = MappingFields::from_node(tree, found)?;
+pub(super) fn tier(
+    tree: &YamlNode,
+    metadata: Metadata,
+    diagnostics: &mut Diagnostics,
+) -> Option<Tier> {
+    let mut object = MappingFields::from_node(tree, diagnostics)?;
     object.ignore(&["apiVersion", "kind", "metadata", "status"]);
     let spec = object.get("spec");
-    object.finish(found);
+    object.finish(diagnostics);
     let Some(spec) = spec else {
         return Some(Tier {
             metadata,
@@ -139,12 +147,14 @@ pub(super) fn tier(tree: &YamlNode, metadata: Metadata, found: &mut Diagnostics)
             default_action: None,
         });
     };
-    let mut spec = MappingFields::from_node(spec, found)?;
-    let order = spec.get("order").and_then(|node| node.float(found));
+
+    let mut spec = MappingFields::from_node(spec, diagnostics)?;
+    let order = spec.get("order").and_then(|node| node.float(diagnostics));
     let default_action = spec
         .get("defaultAction")
-        .and_then(|node| node.choice(&DEFAULT_ACTIONS, found));
-    spec.finish(found);
+        .and_then(|node| node.choice(&DEFAULT_ACTIONS, diagnostics));
+
+    spec.finish(diagnostics);
     Some(Tier {
         metadata,
         order,
@@ -156,51 +166,57 @@ pub(super) fn tier(tree: &YamlNode, metadata: Metadata, found: &mut Diagnostics)
 pub(super) fn network_set(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<NetworkSet> {
-    let mut spec = metadata::spec(tree, found)?;
-    spec.distinct("nets", found);
-    let nets = spec.list("nets", found, YamlNode::text);
-    spec.refuse(&["allowedEgressDomains"], found);
-    spec.finish(found);
+    let mut spec = metadata::spec(tree, diagnostics)?;
+    spec.distinct("nets", diagnostics);
+    let nets = spec.list("nets", diagnostics, YamlNode::text);
+    spec.refuse(&["allowedEgressDomains"], diagnostics);
+    spec.finish(diagnostics);
     Some(NetworkSet { metadata, nets })
 }
 
 fn boolean(
     fields: &mut MappingFields<'_>,
     name: &'static str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<bool>> {
-    fields.get(name).and_then(|node| node.boolean(found))
+    fields.get(name).and_then(|node| node.boolean(diagnostics))
 }
 
-fn rule(node: &YamlNode, found: &mut Diagnostics) -> Option<Rule> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn rule(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Rule> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let action = fields
-        .require("action", found)
-        .and_then(|node| node.choice(&ACTIONS, found));
-    let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
+        .require("action", diagnostics)
+        .and_then(|node| node.choice(&ACTIONS, diagnostics));
+    let ip_version = fields
+        .get("ipVersion")
+        .and_then(|node| family(node, diagnostics));
     let stated = fields.get("protocol");
-    let protocol = stated.and_then(|node| written_protocol(node, found));
+    let protocol = stated.and_then(|node| written_protocol(node, diagnostics));
     let not_protocol = fields
         .get("notProtocol")
-        .and_then(|node| written_protocol(node, found));
-    let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
-    let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
+        .and_then(|node| written_protocol(node, diagnostics));
+    let icmp_match = fields.get("icmp").and_then(|node| icmp(node, diagnostics));
+    let not_icmp = fields
+        .get("notICMP")
+        .and_then(|node| icmp(node, diagnostics));
     let source = fields
         .get("source")
-        .and_then(|node| entity(node, found))
+        .and_then(|node| entity(node, diagnostics))
         .unwrap_or_default();
     let destination = fields
         .get("destination")
-        .and_then(|node| entity(node, found))
+        .and_then(|node| entity(node, diagnostics))
         .unwrap_or_default();
+
     let http = fields.get("http");
     if let Some(node) = http {
-        http::check(node, found);
+        http::check(node, diagnostics);
     }
-    rule_metadata(&mut fields, found);
-    fields.finish(found);
+
+    rule_metadata(&mut fields, diagnostics);
+    fields.finish(diagnostics);
     Some(Rule {
         span: node.span,
         // where it is wrong, any will do that goes with every other field: the compile is refused
@@ -218,62 +234,68 @@ fn rule(node: &YamlNode, found: &mut Diagnostics) -> Option<Rule> {
 }
 
 /// `metadata.annotations` of a rule are remarks for people, with the limits of an object's.
-fn rule_metadata(fields: &mut MappingFields<'_>, found: &mut Diagnostics) {
+fn rule_metadata(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
     let Some(mut metadata) = fields
         .get("metadata")
-        .and_then(|node| MappingFields::from_node(node, found))
+        .and_then(|node| MappingFields::from_node(node, diagnostics))
     else {
         return;
     };
     if let Some(node) = metadata.get("annotations") {
-        metadata::check_annotations(node, found);
+        metadata::check_annotations(node, diagnostics);
     }
-    metadata.finish(found);
+    metadata.finish(diagnostics);
 }
 
-fn entity(node: &YamlNode, found: &mut Diagnostics) -> Option<RuleSide> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn entity(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<RuleSide> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     ["nets", "notNets"]
         .into_iter()
-        .for_each(|name| fields.distinct(name, found));
+        .for_each(|name| fields.distinct(name, diagnostics));
+
     let entity = RuleSide {
-        nets: fields.list_up_to("nets", MOST_NETS, found, YamlNode::text),
-        not_nets: fields.list_up_to("notNets", MOST_NETS, found, YamlNode::text),
-        selector: selector(&mut fields, "selector", found),
-        not_selector: selector(&mut fields, "notSelector", found),
-        namespace_selector: selector(&mut fields, "namespaceSelector", found),
+        nets: fields.list_up_to("nets", MOST_NETS, diagnostics, YamlNode::text),
+        not_nets: fields.list_up_to("notNets", MOST_NETS, diagnostics, YamlNode::text),
+        selector: selector(&mut fields, "selector", diagnostics),
+        not_selector: selector(&mut fields, "notSelector", diagnostics),
+        namespace_selector: selector(&mut fields, "namespaceSelector", diagnostics),
         service_accounts: fields
             .get("serviceAccounts")
-            .and_then(|node| service_accounts(node, found)),
+            .and_then(|node| service_accounts(node, diagnostics)),
         services: fields
             .get("services")
-            .and_then(|node| services(node, found)),
-        ports: fields.list_up_to("ports", MOST_PORTS, found, port),
-        not_ports: fields.list_up_to("notPorts", MOST_PORTS, found, port),
+            .and_then(|node| services(node, diagnostics)),
+        ports: fields.list_up_to("ports", MOST_PORTS, diagnostics, port),
+        not_ports: fields.list_up_to("notPorts", MOST_PORTS, diagnostics, port),
     };
-    fields.refuse(&["domains"], found);
-    fields.finish(found);
+
+    fields.refuse(&["domains"], diagnostics);
+    fields.finish(diagnostics);
     Some(entity)
 }
 
-fn service_accounts(node: &YamlNode, found: &mut Diagnostics) -> Option<ServiceAccounts> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    fields.distinct("names", found);
-    let names = fields.list("names", found, YamlNode::text);
+fn service_accounts(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ServiceAccounts> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    fields.distinct("names", diagnostics);
+    let names = fields.list("names", diagnostics, YamlNode::text);
     // the one selector of which Calico limits no length
-    let selector = absent_if_empty(fields.text("selector", found));
-    fields.finish(found);
+    let selector = absent_if_empty(fields.text("selector", diagnostics));
+    fields.finish(diagnostics);
     Some(ServiceAccounts { names, selector })
 }
 
-fn services(node: &YamlNode, found: &mut Diagnostics) -> Option<ServiceRef> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn services(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ServiceRef> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let name = fields
-        .require("name", found)
-        .and_then(|node| node.text(found));
+        .require("name", diagnostics)
+        .and_then(|node| node.text(diagnostics));
     let stated = fields.get("namespace");
-    let namespace = stated.map(|node| node.text(found).unwrap_or_else(|| stand_in(node.span)));
-    fields.finish(found);
+    let namespace = stated.map(|node| {
+        node.text(diagnostics)
+            .unwrap_or_else(|| stand_in(node.span))
+    });
+
+    fields.finish(diagnostics);
     let name = name.unwrap_or_else(|| stand_in(node.span));
     Some(ServiceRef {
         span: node.span,
@@ -287,9 +309,9 @@ fn services(node: &YamlNode, found: &mut Diagnostics) -> Option<ServiceRef> {
 fn selector(
     fields: &mut MappingFields<'_>,
     name: &'static str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<SpannedString> {
-    let text = absent_if_empty(fields.text(name, found));
+    let text = absent_if_empty(fields.text(name, diagnostics));
     if let Some(text) = text
         .as_ref()
         .filter(|text| text.value.chars().count() > LONGEST_SELECTOR)
@@ -298,18 +320,19 @@ fn selector(
             "this selector has {} characters, where {LONGEST_SELECTOR} are allowed",
             text.value.chars().count()
         );
-        found.push(Diagnostic::at(Code::TooLong, text.span, message));
+        diagnostics.push(Diagnostic::at(Code::TooLong, text.span, message));
     }
+
     text
 }
 
-fn family(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Family>> {
-    let version = node.integer(4, 6, found)?;
+fn family(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Spanned<Family>> {
+    let version = node.integer(4, 6, diagnostics)?;
     let family = match version.value {
         4 => Family::V4,
         6 => Family::V6,
         other => {
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(
                     Code::InvalidValue,
                     node.span,
@@ -320,33 +343,37 @@ fn family(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Family>> {
             return None;
         }
     };
+
     Some(Spanned::new(family, node.span))
 }
 
-fn icmp(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn icmp(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Spanned<Icmp>> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let kind = fields
         .get("type")
-        .and_then(|node| node.integer(0, 254, found));
+        .and_then(|node| node.integer(0, 254, diagnostics));
     let code = fields
         .get("code")
-        .and_then(|node| node.integer(0, 255, found));
+        .and_then(|node| node.integer(0, 255, diagnostics));
     let known = (fields.get("type").is_some(), fields.get("code").is_some());
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     if known == (false, true) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             node.span,
             "an ICMP `code` needs a `type`",
         ));
     }
+
     if known == (false, false) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::MissingField,
             node.span,
             "`type` is missing",
         ));
     }
+
     let byte = |number: Spanned<i64>| u8::try_from(number.value).ok();
     Some(Spanned::new(
         Icmp {
@@ -360,11 +387,13 @@ fn icmp(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
 pub(super) fn written_protocol(
     node: &YamlNode,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<WrittenProtocol>> {
     let written = match &node.value {
         NodeValue::Scalar(NodeScalar::Number(number)) => number.clone(),
-        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => node.text(found)?.value,
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
+            node.text(diagnostics)?.value
+        }
     };
     let by_name = Protocol::from_name(&written).map(WrittenProtocol::Name);
     let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
@@ -376,10 +405,12 @@ pub(super) fn written_protocol(
             .and_then(Protocol::from_number)
             .map(WrittenProtocol::Number)
     };
+
     let protocol = by_name.or_else(by_number);
     if protocol.is_none() {
-        found.push(bad_protocol(node, &written));
+        diagnostics.push(bad_protocol(node, &written));
     }
+
     Some(Spanned::new(protocol?, node.span))
 }
 
@@ -393,6 +424,7 @@ fn bad_protocol(node: &YamlNode, written: &str) -> Diagnostic {
             names.join(", ")
         ),
     };
+
     Diagnostic::at(
         Code::InvalidProtocol,
         node.span,
@@ -403,12 +435,12 @@ fn bad_protocol(node: &YamlNode, written: &str) -> Diagnostic {
 
 /// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and
 /// must not pass for a name.
-pub(super) fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
+pub(super) fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenPort> {
     let text = match &node.value {
         NodeValue::Scalar(NodeScalar::Number(number))
             if !number.bytes().all(|byte| byte.is_ascii_digit()) =>
         {
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(
                     Code::InvalidPort,
                     node.span,
@@ -419,8 +451,11 @@ pub(super) fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPo
             return None;
         }
         NodeValue::Scalar(NodeScalar::Number(number)) => number.clone(),
-        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => node.text(found)?.value,
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
+            node.text(diagnostics)?.value
+        }
     };
+
     Some(WrittenPort {
         text,
         span: node.span,

@@ -62,18 +62,19 @@ const BASELINE: KindDialect = KindDialect {
 pub(super) fn policy(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
-    let mut spec = metadata::spec(tree, found)?;
+    let mut spec = metadata::spec(tree, diagnostics)?;
     let tier = spec
-        .require("tier", found)
-        .and_then(|node| node.choice(&TIERS, found));
+        .require("tier", diagnostics)
+        .and_then(|node| node.choice(&TIERS, diagnostics));
     let rank = tier.map_or(ClusterRank::Admin, |tier| tier.value);
-    let priority = priority(&mut spec, found);
+    let priority = priority(&mut spec, diagnostics);
+
     Some(ClusterPolicy {
         rank,
         priority,
-        ..body(spec, CLUSTER, metadata, found)
+        ..body(spec, CLUSTER, metadata, diagnostics)
     })
 }
 
@@ -81,14 +82,14 @@ pub(super) fn policy(
 pub(super) fn admin(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
-    let mut spec = metadata::spec(tree, found)?;
-    let priority = priority(&mut spec, found);
+    let mut spec = metadata::spec(tree, diagnostics)?;
+    let priority = priority(&mut spec, diagnostics);
     Some(ClusterPolicy {
         rank: ClusterRank::AdminNetworkPolicy,
         priority,
-        ..body(spec, ADMIN, metadata, found)
+        ..body(spec, ADMIN, metadata, diagnostics)
     })
 }
 
@@ -96,18 +97,18 @@ pub(super) fn admin(
 pub(super) fn baseline(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
     if metadata.name.value != BASELINE_NAME {
         let message = format!("a BaselineAdminNetworkPolicy must be called `{BASELINE_NAME}`");
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::InvalidName,
             metadata.name.span,
             message,
         ));
     }
-    let spec = metadata::spec(tree, found)?;
-    Some(body(spec, BASELINE, metadata, found))
+    let spec = metadata::spec(tree, diagnostics)?;
+    Some(body(spec, BASELINE, metadata, diagnostics))
 }
 
 /// What the kinds share: subject and rules.
@@ -115,15 +116,16 @@ fn body(
     mut spec: MappingFields<'_>,
     dialect: KindDialect,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ClusterPolicy {
     let subject = spec
-        .require("subject", found)
-        .and_then(|node| subject(node, found))
+        .require("subject", diagnostics)
+        .and_then(|node| subject(node, diagnostics))
         .unwrap_or_default();
-    let ingress = rules(&mut spec, "ingress", "from", dialect, found);
-    let egress = rules(&mut spec, "egress", "to", dialect, found);
-    spec.finish(found);
+    let ingress = rules(&mut spec, "ingress", "from", dialect, diagnostics);
+    let egress = rules(&mut spec, "egress", "to", dialect, diagnostics);
+
+    spec.finish(diagnostics);
     ClusterPolicy {
         metadata,
         rank: ClusterRank::BaselineAdminNetworkPolicy,
@@ -134,9 +136,10 @@ fn body(
     }
 }
 
-fn priority(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> Option<i64> {
-    let node = spec.require("priority", found)?;
-    node.integer(0, 1000, found).map(|priority| priority.value)
+fn priority(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Option<i64> {
+    let node = spec.require("priority", diagnostics)?;
+    node.integer(0, 1000, diagnostics)
+        .map(|priority| priority.value)
 }
 
 /// The rules of a direction; `peers` is the name of the field that lists the other side.
@@ -145,18 +148,21 @@ fn rules(
     name: &'static str,
     peers: &'static str,
     dialect: KindDialect,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<ClusterRule> {
-    spec.list_up_to(name, dialect.longest_list, found, |node, found| {
-        rule(node, peers, dialect, found)
-    })
+    spec.list_up_to(
+        name,
+        dialect.longest_list,
+        diagnostics,
+        |node, diagnostics| rule(node, peers, dialect, diagnostics),
+    )
 }
 
 /// A list that says something: an empty one would name nobody, where an absent one may name
 /// everybody.
-fn check_filled(list: &YamlNode, found: &mut Diagnostics) {
+fn check_filled(list: &YamlNode, diagnostics: &mut Diagnostics) {
     if list.items().is_some_and(<[YamlNode]>::is_empty) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::InvalidValue,
             list.span,
             "this list must not be empty",
@@ -168,32 +174,38 @@ fn rule(
     node: &YamlNode,
     peers: &'static str,
     dialect: KindDialect,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterRule> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    check_name(&mut fields, found);
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    check_name(&mut fields, diagnostics);
     let action = fields
-        .require("action", found)
-        .and_then(|node| node.choice(dialect.actions, found));
-    [fields.require(peers, found), fields.get(dialect.ports)]
-        .into_iter()
-        .flatten()
-        .for_each(|list| check_filled(list, found));
+        .require("action", diagnostics)
+        .and_then(|node| node.choice(dialect.actions, diagnostics));
+
+    [
+        fields.require(peers, diagnostics),
+        fields.get(dialect.ports),
+    ]
+    .into_iter()
+    .flatten()
+    .for_each(|list| check_filled(list, diagnostics));
+
     let most = dialect.longest_list;
-    let sides = fields.list_up_to(peers, most, found, |node, found| {
-        peer(node, peers == "to", found)
+    let sides = fields.list_up_to(peers, most, diagnostics, |node, diagnostics| {
+        peer(node, peers == "to", diagnostics)
     });
     let ports = fields.list_up_to(
         dialect.ports,
         most,
-        found,
+        diagnostics,
         if dialect.ports == "ports" {
             admin_port
         } else {
             cluster_port
         },
     );
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     // where it is wrong, any will do: the compile is refused
     let action = action.map_or(Action::Deny, |action| action.value);
     Some(ClusterRule {
@@ -206,49 +218,52 @@ fn rule(
 
 /// A rule's name says nothing to us, but an object with one that is too long never gets into a
 /// cluster.
-fn check_name(fields: &mut MappingFields<'_>, found: &mut Diagnostics) {
-    let Some(name) = fields.text("name", found) else {
+fn check_name(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
+    let Some(name) = fields.text("name", diagnostics) else {
         return;
     };
     let length = name.value.chars().count();
     if length > LONGEST_RULE_NAME {
         let message =
             format!("this name has {length} characters, where {LONGEST_RULE_NAME} are allowed");
-        found.push(Diagnostic::at(Code::TooLong, name.span, message));
+        diagnostics.push(Diagnostic::at(Code::TooLong, name.span, message));
     }
 }
 
 /// The pods a policy applies to.
-fn subject(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPods> {
-    match peer(node, false, found)? {
+fn subject(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPods> {
+    match peer(node, false, diagnostics)? {
         ClusterPeer::Pods(pods) => Some(pods),
         ClusterPeer::Networks(_) | ClusterPeer::Nodes(_) => None,
     }
 }
 
 /// A peer; only a receiver may be a prefix or a node.
-fn peer(node: &YamlNode, is_receiver: bool, found: &mut Diagnostics) -> Option<ClusterPeer> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    let errors = found.error_count();
+fn peer(node: &YamlNode, is_receiver: bool, diagnostics: &mut Diagnostics) -> Option<ClusterPeer> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let errors = diagnostics.error_count();
     let mut peers: Vec<ClusterPeer> = Vec::new();
+
     if let Some(node) = fields.get("namespaces") {
         peers.push(ClusterPeer::Pods(ClusterPods {
-            namespaces: kubernetes::selector(node, found),
+            namespaces: kubernetes::selector(node, diagnostics),
             pods: None,
         }));
     }
+
     peers.extend(
         fields
             .get("pods")
-            .and_then(|node| namespaced_pods(node, found))
+            .and_then(|node| namespaced_pods(node, diagnostics))
             .map(ClusterPeer::Pods),
     );
+
     if is_receiver {
         fields
             .get("networks")
             .into_iter()
-            .for_each(|node| check_filled(node, found));
-        let networks = fields.list_up_to("networks", MOST_NETWORKS, found, YamlNode::text);
+            .for_each(|node| check_filled(node, diagnostics));
+        let networks = fields.list_up_to("networks", MOST_NETWORKS, diagnostics, YamlNode::text);
         peers.extend(
             fields
                 .get("networks")
@@ -257,19 +272,20 @@ fn peer(node: &YamlNode, is_receiver: bool, found: &mut Diagnostics) -> Option<C
         peers.extend(
             fields
                 .get("nodes")
-                .map(|node| ClusterPeer::Nodes(kubernetes::selector(node, found))),
+                .map(|node| ClusterPeer::Nodes(kubernetes::selector(node, diagnostics))),
         );
-        fields.refuse(&["domainNames"], found);
+        fields.refuse(&["domainNames"], diagnostics);
     }
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     let [_] = peers.as_slice() else {
-        if peers.len() > 1 || found.error_count() == errors {
+        if peers.len() > 1 || diagnostics.error_count() == errors {
             let choices = if is_receiver {
                 "`namespaces`, `pods`, `networks` or `nodes`"
             } else {
                 "`namespaces` or `pods`"
             };
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::ConflictingFields,
                 node.span,
                 format!("write exactly one of {choices}"),
@@ -277,18 +293,20 @@ fn peer(node: &YamlNode, is_receiver: bool, found: &mut Diagnostics) -> Option<C
         }
         return peers.pop();
     };
+
     peers.pop()
 }
 
-fn namespaced_pods(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPods> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn namespaced_pods(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPods> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let [namespaces, pods] = ["namespaceSelector", "podSelector"].map(|name| {
         fields
-            .require(name, found)
-            .map(|node| kubernetes::selector(node, found))
+            .require(name, diagnostics)
+            .map(|node| kubernetes::selector(node, diagnostics))
             .unwrap_or_default()
     });
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     Some(ClusterPods {
         namespaces,
         pods: Some(pods),
@@ -296,25 +314,27 @@ fn namespaced_pods(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPo
 }
 
 /// `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
-fn admin_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn admin_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let stated = [
         fields.get("portNumber"),
         fields.get("portRange"),
         fields.get("namedPort"),
     ];
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     let [number, range, name] = stated;
     let read = [
-        number.map(|node| ports(node, "port", "port", found)),
-        range.map(|node| ports(node, "start", "end", found)),
-        name.map(|node| named_port(node, found)),
+        number.map(|node| ports(node, "port", "port", diagnostics)),
+        range.map(|node| ports(node, "start", "end", diagnostics)),
+        name.map(|node| named_port(node, diagnostics)),
     ];
+
     only_one(
         read,
         node,
         "`portNumber`, `portRange` and `namedPort`",
-        found,
+        diagnostics,
     )
 }
 
@@ -323,11 +343,11 @@ fn only_one<const FIELDS: usize>(
     read: [Option<Option<ClusterPort>>; FIELDS],
     node: &YamlNode,
     choices: &str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPort> {
     let mut stated: Vec<Option<ClusterPort>> = read.into_iter().flatten().collect();
     if stated.len() != 1 {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             node.span,
             format!("write exactly one of {choices}"),
@@ -341,12 +361,12 @@ fn ports(
     node: &YamlNode,
     first: &'static str,
     last: &'static str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    let protocol = kubernetes::protocol(&mut fields, found);
-    let port = range(&mut fields, first, last, found);
-    fields.finish(found);
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let protocol = kubernetes::protocol(&mut fields, diagnostics);
+    let port = range(&mut fields, first, last, diagnostics);
+    fields.finish(diagnostics);
     Some(ClusterPort {
         protocol: Some(protocol),
         port: Some(port?),
@@ -358,17 +378,17 @@ fn range(
     fields: &mut MappingFields<'_>,
     first: &'static str,
     last: &'static str,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<WrittenPort> {
     let from = fields
-        .require(first, found)
-        .and_then(|node| node.integer(1, 65535, found));
+        .require(first, diagnostics)
+        .and_then(|node| node.integer(1, 65535, diagnostics));
     if first == last {
         return from.map(|from| range_text(from, from, fields.span));
     }
     let to = fields
-        .require(last, found)
-        .and_then(|node| node.integer(1, 65535, found));
+        .require(last, diagnostics)
+        .and_then(|node| node.integer(1, 65535, diagnostics));
     Some(range_text(from?, to?, fields.span))
 }
 
@@ -379,9 +399,9 @@ fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> WrittenPort {
     }
 }
 
-/// A port by name, of any protocol (Calico's conversion, reference §5.4).
-fn named_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
-    let name = node.text(found)?;
+/// A port by name, of any protocol (Calico's conversion, semantics §5.4).
+fn named_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
+    let name = node.text(diagnostics)?;
     Some(ClusterPort {
         protocol: None,
         port: Some(WrittenPort {
@@ -392,8 +412,8 @@ fn named_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
 }
 
 /// `tcp`, `udp`, `sctp` or `destinationNamedPort` of `v1alpha2`.
-fn cluster_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn cluster_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let by_protocol = [
         ("tcp", Protocol::TCP),
         ("udp", Protocol::UDP),
@@ -402,62 +422,69 @@ fn cluster_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort>
     let [tcp, udp, sctp] = by_protocol.map(|(name, protocol)| {
         fields
             .get(name)
-            .map(|node| destination_port(protocol, node, found))
+            .map(|node| destination_port(protocol, node, diagnostics))
     });
     let name = fields
         .get("destinationNamedPort")
-        .map(|node| named_port(node, found));
-    fields.finish(found);
+        .map(|node| named_port(node, diagnostics));
+
+    fields.finish(diagnostics);
     only_one(
         [tcp, udp, sctp, name],
         node,
         "`tcp`, `udp`, `sctp` and `destinationNamedPort`",
-        found,
+        diagnostics,
     )
 }
 
 fn destination_port(
     protocol: Protocol,
     node: &YamlNode,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let destination = fields.get("destinationPort");
-    fields.finish(found);
+    fields.finish(diagnostics);
     let Some(destination) = destination else {
         return Some(ClusterPort {
             protocol: Some(protocol),
             port: None,
         });
     };
-    let mut fields = MappingFields::from_node(destination, found)?;
+
+    let mut fields = MappingFields::from_node(destination, diagnostics)?;
     let (number, range_node) = (fields.get("number"), fields.get("range"));
-    fields.finish(found);
-    let number = number.map(|node| port_number(node, destination, found));
-    let range = range_node.map(|node| port_range(node, found));
+    fields.finish(diagnostics);
+    let number = number.map(|node| port_number(node, destination, diagnostics));
+    let range = range_node.map(|node| port_range(node, diagnostics));
     let with_protocol = |port: Option<WrittenPort>| {
         port.map(|port| ClusterPort {
             protocol: Some(protocol),
             port: Some(port),
         })
     };
+
     only_one(
         [number.map(with_protocol), range.map(with_protocol)],
         destination,
         "`number` and `range`",
-        found,
+        diagnostics,
     )
 }
 
-fn port_number(node: &YamlNode, place: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
-    let number = node.integer(1, 65535, found)?;
+fn port_number(
+    node: &YamlNode,
+    place: &YamlNode,
+    diagnostics: &mut Diagnostics,
+) -> Option<WrittenPort> {
+    let number = node.integer(1, 65535, diagnostics)?;
     Some(range_text(number, number, place.span))
 }
 
-fn port_range(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    let port = range(&mut fields, "start", "end", found);
-    fields.finish(found);
+fn port_range(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenPort> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let port = range(&mut fields, "start", "end", diagnostics);
+    fields.finish(diagnostics);
     // `v1alpha1` takes a range of one port
     if port.as_ref().is_some_and(|port| {
         port.text
@@ -465,10 +492,11 @@ fn port_range(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
             .is_some_and(|(first, last)| first == last)
     }) {
         let message = "`start` must be smaller than `end`";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidPort, node.span, message)
                 .help("write one port as `number`"),
         );
     }
+
     port
 }

@@ -25,40 +25,51 @@ struct NameParts {
 pub(super) fn workload(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<WorkloadEndpoint> {
-    let mut spec = metadata::spec(tree, found)?;
+    let mut spec = metadata::spec(tree, diagnostics)?;
     let place = spec.span;
     let orchestrator = spec
-        .require("orchestrator", found)
-        .and_then(|node| node.text(found));
+        .require("orchestrator", diagnostics)
+        .and_then(|node| node.text(diagnostics));
     let node = spec
-        .require("node", found)
-        .and_then(|node| node.text(found));
-    let service_account = absent_if_empty(spec.text("serviceAccountName", found));
-    let networks = spec.list("ipNetworks", found, YamlNode::text);
-    let profiles = spec.list("profiles", found, YamlNode::text);
-    let ports = spec.list("ports", found, port);
-    let parts = parts(&mut spec, found);
-    check_connection(&mut spec, found);
+        .require("node", diagnostics)
+        .and_then(|node| node.text(diagnostics));
+    let service_account = absent_if_empty(spec.text("serviceAccountName", diagnostics));
+    let networks = spec.list("ipNetworks", diagnostics, YamlNode::text);
+    let profiles = spec.list("profiles", diagnostics, YamlNode::text);
+    let ports = spec.list("ports", diagnostics, port);
+    let parts = parts(&mut spec, diagnostics);
+
+    check_connection(&mut spec, diagnostics);
     spec.ignore(&["qosControls"]);
-    spec.refuse(&["ipNATs", "allowSpoofedSourcePrefixes"], found);
-    spec.finish(found);
+    spec.refuse(&["ipNATs", "allowSpoofedSourcePrefixes"], diagnostics);
+    spec.finish(diagnostics);
+
     let named = [
         (orchestrator.as_ref(), "name of an orchestrator"),
         (node.as_ref(), "node name"),
         (service_account.as_ref(), "service account name"),
     ];
-    let all_fit = check_names(named, found);
+    let all_fit = check_names(named, diagnostics);
+
     check_names(
         profiles
             .iter()
             .map(|profile| (Some(profile), "profile name")),
-        found,
+        diagnostics,
     );
+
     if let (true, Some(orchestrator), Some(node)) = (all_fit, &orchestrator, &node) {
-        check_own_name(&metadata.name, [node, orchestrator], &parts, place, found);
+        check_own_name(
+            &metadata.name,
+            [node, orchestrator],
+            &parts,
+            place,
+            diagnostics,
+        );
     }
+
     Some(WorkloadEndpoint {
         metadata,
         orchestrator: orchestrator.unwrap_or_else(|| stand_in(place)),
@@ -73,37 +84,40 @@ pub(super) fn workload(
 /// Checks names that are there, and gives whether all of them fit.
 fn check_names<'text>(
     names: impl IntoIterator<Item = (Option<&'text SpannedString>, &'static str)>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> bool {
     let stated = names
         .into_iter()
         .filter_map(|(name, what)| Some((name?, what)));
     stated.fold(true, |fits, (name, what)| {
-        NameForm::DnsSubdomain.check_text(name, what, found) && fits
+        NameForm::DnsSubdomain.check_text(name, what, diagnostics) && fits
     })
 }
 
-fn parts(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> NameParts {
-    let mut text = |name| absent_if_empty(spec.text(name, found));
+fn parts(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> NameParts {
+    let mut text = |name| absent_if_empty(spec.text(name, diagnostics));
     let (workload, endpoint, pod, container) = (
         text("workload"),
         text("endpoint"),
         text("pod"),
         text("containerID"),
     );
+
     check_names(
         [
             (workload.as_ref(), "workload name"),
             (endpoint.as_ref(), "endpoint name"),
             (pod.as_ref(), "pod name"),
         ],
-        found,
+        diagnostics,
     );
+
     if let Some(id) = container.as_ref().filter(|id| !is_container(&id.value)) {
         let message = format!("`{}` is no valid container ID", id.value.escape_debug());
         let help = "a container ID is made of A-Z, a-z, 0-9 and `-`, and has no `-` at the ends";
-        found.push(Diagnostic::at(Code::InvalidName, id.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidName, id.span, message).help(help));
     }
+
     NameParts {
         workload,
         endpoint,
@@ -126,7 +140,7 @@ fn check_own_name(
     [node, orchestrator]: [&SpannedString; 2],
     parts: &NameParts,
     place: Span,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let (field, what) = match orchestrator.value.as_str() {
         "k8s" => ("pod", parts.pod.as_ref()),
@@ -134,16 +148,18 @@ fn check_own_name(
         "libnetwork" => ("orchestrator", Some(orchestrator)),
         _ => ("workload", parts.workload.as_ref()),
     };
+
     for (field, _) in [(field, what), ("endpoint", parts.endpoint.as_ref())]
         .iter()
         .filter(|(_, part)| part.is_none())
     {
         let message = format!("`{field}` is missing, which is a part of the endpoint's name");
-        found.push(Diagnostic::at(Code::MissingField, place, message));
+        diagnostics.push(Diagnostic::at(Code::MissingField, place, message));
     }
     let (Some(what), Some(endpoint)) = (what, &parts.endpoint) else {
         return;
     };
+
     let expected = [node, orchestrator, what, endpoint]
         .map(|part| part.value.replace('-', "--"))
         .join("-");
@@ -152,7 +168,7 @@ fn check_own_name(
             "`{}` is not the name that the endpoint's fields make",
             name.value.escape_debug()
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidName, name.span, message)
                 .help(format!("write `{}`", expected.escape_debug())),
         );
@@ -160,19 +176,23 @@ fn check_own_name(
 }
 
 /// What the endpoint is connected with: nothing of this says whom a packet is from.
-fn check_connection(spec: &mut MappingFields<'_>, found: &mut Diagnostics) {
-    if let Some(interface) = spec.text("interfaceName", found) {
-        check_interface(&interface, found);
+fn check_connection(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
+    if let Some(interface) = spec.text("interfaceName", diagnostics) {
+        check_interface(&interface, diagnostics);
     }
-    if let Some(mac) = absent_if_empty(spec.text("mac", found)).filter(|mac| !is_mac(&mac.value)) {
+
+    if let Some(mac) =
+        absent_if_empty(spec.text("mac", diagnostics)).filter(|mac| !is_mac(&mac.value))
+    {
         let message = format!("`{}` is no MAC address", mac.value.escape_debug());
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidAddress, mac.span, message)
                 .help("write `02:00:00:00:00:01`"),
         );
     }
+
     for (name, family) in [("ipv4Gateway", Family::V4), ("ipv6Gateway", Family::V6)] {
-        let Some(gateway) = absent_if_empty(spec.text(name, found)) else {
+        let Some(gateway) = absent_if_empty(spec.text(name, diagnostics)) else {
             continue;
         };
         let fits = gateway
@@ -181,7 +201,7 @@ fn check_connection(spec: &mut MappingFields<'_>, found: &mut Diagnostics) {
             .is_ok_and(|address: IpAddr| address.is_ipv4() == (family == Family::V4));
         if !fits {
             let message = format!("`{}` is no {family} address", gateway.value.escape_debug());
-            found.push(Diagnostic::at(Code::InvalidAddress, gateway.span, message));
+            diagnostics.push(Diagnostic::at(Code::InvalidAddress, gateway.span, message));
         }
     }
 }
@@ -205,45 +225,48 @@ fn is_mac(text: &str) -> bool {
     clippy::option_option,
     reason = "outer: whether it is valid; inner: whether it has a name"
 )]
-fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Option<EndpointPort>> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let host_port = fields
         .get("hostPort")
-        .and_then(|node| node.integer(0, 65535, found))
+        .and_then(|node| node.integer(0, 65535, diagnostics))
         .is_some_and(|port| port.value > 0);
     let name = if host_port {
         fields.get("name")
     } else {
-        fields.require("name", found)
+        fields.require("name", diagnostics)
     };
+
     let name = name
-        .and_then(|node| node.text(found))
+        .and_then(|node| node.text(diagnostics))
         .filter(|name| !(host_port && name.value.is_empty()));
     let protocol = fields
-        .require("protocol", found)
-        .and_then(|node| port_protocol(node, found));
+        .require("protocol", diagnostics)
+        .and_then(|node| port_protocol(node, diagnostics));
     let number = fields
-        .require("port", found)
-        .and_then(|node| node.integer(1, 65535, found));
-    if let Some(address) =
-        absent_if_empty(fields.text("hostIP", found)).filter(|address| !is_network(&address.value))
+        .require("port", diagnostics)
+        .and_then(|node| node.integer(1, 65535, diagnostics));
+    if let Some(address) = absent_if_empty(fields.text("hostIP", diagnostics))
+        .filter(|address| !is_network(&address.value))
     {
         let message = format!("`{}` is no IP address", address.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidAddress, address.span, message));
+        diagnostics.push(Diagnostic::at(Code::InvalidAddress, address.span, message));
     }
-    fields.finish(found);
+    fields.finish(diagnostics);
+
     if let Some(name) = name
         .as_ref()
         .filter(|name| !NameForm::PortName.fits(&name.value))
     {
         let message = format!("`{}` is no valid port name", name.value.escape_debug());
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidPort, name.span, message).help(format!(
                 "a port name is {}",
                 NameForm::PortName.description()
             )),
         );
     }
+
     let (protocol, number) = (protocol?, u16::try_from(number?.value).ok()?);
     Some(name.map(|name| EndpointPort {
         name,
@@ -252,15 +275,19 @@ fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<Option<EndpointPort>
     }))
 }
 
-fn port_protocol(node: &YamlNode, found: &mut Diagnostics) -> Option<Protocol> {
-    let protocol = calico::written_protocol(node, found)?.value.protocol();
+fn port_protocol(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Protocol> {
+    let protocol = calico::written_protocol(node, diagnostics)?
+        .value
+        .protocol();
+
     if !protocol.has_ports() {
         let message = format!("{protocol} has no ports");
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidProtocol, node.span, message)
                 .help("write TCP, UDP or SCTP"),
         );
     }
+
     protocol.has_ports().then_some(protocol)
 }
 
@@ -269,7 +296,7 @@ fn is_network(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || Cidr::parse_strict(text).is_ok()
 }
 
-fn check_interface(name: &SpannedString, found: &mut Diagnostics) {
+fn check_interface(name: &SpannedString, diagnostics: &mut Diagnostics) {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
     if name.value.is_empty()
         || name.value.len() > LONGEST_INTERFACE
@@ -279,6 +306,6 @@ fn check_interface(name: &SpannedString, found: &mut Diagnostics) {
         let help = format!(
             "an interface name is up to {LONGEST_INTERFACE} of A-Z, a-z, 0-9, `_`, `.` and `-`"
         );
-        found.push(Diagnostic::at(Code::InvalidName, name.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidName, name.span, message).help(help));
     }
 }

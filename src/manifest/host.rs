@@ -13,21 +13,23 @@ use crate::source::Spanned;
 pub(super) fn endpoint(
     tree: &YamlNode,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<HostEndpoint> {
-    let mut spec = metadata::spec(tree, found)?;
+    let mut spec = metadata::spec(tree, diagnostics)?;
     let node = spec
-        .require("node", found)
-        .and_then(|node| node.text(found));
-    let interface = absent_if_empty(spec.text("interfaceName", found));
+        .require("node", diagnostics)
+        .and_then(|node| node.text(diagnostics));
+    let interface = absent_if_empty(spec.text("interfaceName", diagnostics));
+
     ["expectedIPs", "profiles"]
         .into_iter()
-        .for_each(|name| spec.distinct(name, found));
-    let expected_ips = spec.list("expectedIPs", found, YamlNode::text);
-    let profiles = spec.list("profiles", found, YamlNode::text);
-    let ports = spec.list("ports", found, port);
+        .for_each(|name| spec.distinct(name, diagnostics));
+    let expected_ips = spec.list("expectedIPs", diagnostics, YamlNode::text);
+    let profiles = spec.list("profiles", diagnostics, YamlNode::text);
+    let ports = spec.list("ports", diagnostics, port);
     let node = node.unwrap_or_else(|| stand_in(spec.span));
-    spec.finish(found);
+
+    spec.finish(diagnostics);
     Some(HostEndpoint {
         metadata,
         node,
@@ -38,23 +40,25 @@ pub(super) fn endpoint(
     })
 }
 
-fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<HostPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<HostPort> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let name = fields
-        .require("name", found)
-        .and_then(|node| node.text(found));
+        .require("name", diagnostics)
+        .and_then(|node| node.text(diagnostics));
     let protocol = fields
-        .require("protocol", found)
-        .and_then(|node| calico::written_protocol(node, found));
+        .require("protocol", diagnostics)
+        .and_then(|node| calico::written_protocol(node, diagnostics));
     let number = fields
-        .require("port", found)
-        .and_then(|node| node.integer(1, 65_535, found));
-    fields.finish(found);
+        .require("port", diagnostics)
+        .and_then(|node| node.integer(1, 65_535, diagnostics));
+
+    fields.finish(diagnostics);
     let protocol =
         protocol.unwrap_or_else(|| Spanned::new(WrittenProtocol::Name(Protocol::TCP), node.span));
     let number = number
         .and_then(|number| u16::try_from(number.value).ok())
         .unwrap_or(1);
+
     Some(HostPort {
         name: name.unwrap_or_else(|| stand_in(node.span)),
         protocol,

@@ -1,4 +1,4 @@
-//! `http` of a rule, which a mesh enforces and iptables cannot (reference §2.2, §8): checked, and
+//! `http` of a rule, which a mesh enforces and iptables cannot (semantics §2.2, §8): checked, and
 //! then only its place counts.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -11,32 +11,35 @@ const LONGEST_LIST: usize = 20;
 const LONGEST_PATH: usize = 1_024;
 
 /// Checks the field.
-pub(super) fn check(node: &YamlNode, found: &mut Diagnostics) {
-    let Some(mut fields) = MappingFields::from_node(node, found) else {
+pub(super) fn check(node: &YamlNode, diagnostics: &mut Diagnostics) {
+    let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return;
     };
-    fields.distinct("methods", found);
-    fields.list_up_to("methods", LONGEST_LIST, found, YamlNode::text);
-    fields.list_up_to("paths", LONGEST_LIST, found, |node, found| {
-        path(node, found).then_some(())
+    fields.distinct("methods", diagnostics);
+    fields.list_up_to("methods", LONGEST_LIST, diagnostics, YamlNode::text);
+    fields.list_up_to("paths", LONGEST_LIST, diagnostics, |node, diagnostics| {
+        path(node, diagnostics).then_some(())
     });
-    fields.finish(found);
+    fields.finish(diagnostics);
 }
 
 /// Exactly one of `exact` and `prefix`, an absolute path without query, fragment or blank.
-fn path(node: &YamlNode, found: &mut Diagnostics) -> bool {
-    let Some(mut fields) = MappingFields::from_node(node, found) else {
+fn path(node: &YamlNode, diagnostics: &mut Diagnostics) -> bool {
+    let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return false;
     };
-    let errors = found.error_count();
-    let [exact, prefix] = ["exact", "prefix"].map(|name| absent_if_empty(fields.text(name, found)));
-    let are_texts = found.error_count() == errors;
-    fields.finish(found);
+
+    let errors = diagnostics.error_count();
+    let [exact, prefix] =
+        ["exact", "prefix"].map(|name| absent_if_empty(fields.text(name, diagnostics)));
+    let are_texts = diagnostics.error_count() == errors;
+    fields.finish(diagnostics);
+
     let path = match (exact, prefix) {
         (Some(path), None) | (None, Some(path)) => path,
         (None, None) if !are_texts => return false,
         (Some(_), Some(_)) | (None, None) => {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::ConflictingFields,
                 node.span,
                 "write exactly one of `exact` and `prefix`",
@@ -44,17 +47,20 @@ fn path(node: &YamlNode, found: &mut Diagnostics) -> bool {
             return false;
         }
     };
+
     let length = path.value.chars().count();
     if length > LONGEST_PATH {
         let message =
             format!("this path has {length} characters, where {LONGEST_PATH} are allowed");
-        found.push(Diagnostic::at(Code::TooLong, path.span, message));
+        diagnostics.push(Diagnostic::at(Code::TooLong, path.span, message));
     }
+
     let fits = path.value.starts_with('/') && !path.value.contains(['?', '#', ' ']);
     if !fits {
         let message = format!("`{}` is no path of a rule", path.value.escape_debug());
         let help = "a path begins with `/`, and has none of `?`, `#` and blank";
-        found.push(Diagnostic::at(Code::InvalidValue, path.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidValue, path.span, message).help(help));
     }
+
     fits
 }

@@ -28,21 +28,26 @@ const OPERATORS: [(&str, LabelOperator); 4] = [
 pub(super) fn policy(
     mut spec: MappingFields<'_>,
     metadata: Metadata,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> KubernetesPolicy {
     let pod_selector = spec
         .get("podSelector")
-        .map(|node| selector(node, found))
+        .map(|node| selector(node, diagnostics))
         .unwrap_or_default();
     let types = spec.list_up_to(
         "policyTypes",
         calico::DIRECTIONS.len(),
-        found,
-        |node, found| node.choice(&calico::DIRECTIONS, found),
+        diagnostics,
+        |node, diagnostics| node.choice(&calico::DIRECTIONS, diagnostics),
     );
-    let ingress = spec.list("ingress", found, |node, found| rule(node, "from", found));
-    let egress = spec.list("egress", found, |node, found| rule(node, "to", found));
-    spec.finish(found);
+    let ingress = spec.list("ingress", diagnostics, |node, diagnostics| {
+        rule(node, "from", diagnostics)
+    });
+    let egress = spec.list("egress", diagnostics, |node, diagnostics| {
+        rule(node, "to", diagnostics)
+    });
+
+    spec.finish(diagnostics);
     KubernetesPolicy {
         metadata,
         pod_selector,
@@ -54,21 +59,26 @@ pub(super) fn policy(
 
 /// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or
 /// nothing) allows everything.
-fn rule(node: &YamlNode, peers: &'static str, found: &mut Diagnostics) -> Option<KubernetesRule> {
+fn rule(
+    node: &YamlNode,
+    peers: &'static str,
+    diagnostics: &mut Diagnostics,
+) -> Option<KubernetesRule> {
     if node.is_null() {
         let message = "this rule is null, and so allows everything";
         let help = "write `{}` if that is meant; the API server takes both alike";
-        found.push(Diagnostic::at(Code::NullRule, node.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::NullRule, node.span, message).help(help));
         return Some(KubernetesRule {
             span: node.span,
             peers: Vec::new(),
             ports: Vec::new(),
         });
     }
-    let mut fields = MappingFields::from_node(node, found)?;
-    let peers = fields.list(peers, found, peer);
-    let ports = fields.list("ports", found, port);
-    fields.finish(found);
+
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let peers = fields.list(peers, diagnostics, peer);
+    let ports = fields.list("ports", diagnostics, port);
+    fields.finish(diagnostics);
     Some(KubernetesRule {
         span: node.span,
         peers,
@@ -76,20 +86,22 @@ fn rule(node: &YamlNode, peers: &'static str, found: &mut Diagnostics) -> Option
     })
 }
 
-fn peer(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPeer> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn peer(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<KubernetesPeer> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let (block, pods, namespaces) = (
         fields.get("ipBlock"),
         fields.get("podSelector"),
         fields.get("namespaceSelector"),
     );
-    fields.finish(found);
+
+    fields.finish(diagnostics);
     let [pods, namespaces] =
-        [pods, namespaces].map(|stated| stated.map(|node| selector(node, found)));
+        [pods, namespaces].map(|stated| stated.map(|node| selector(node, diagnostics)));
+
     let by_label = pods.is_some() || namespaces.is_some();
     match (block, by_label) {
         (Some(_), true) => {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::ConflictingFields,
                 node.span,
                 "`ipBlock` excludes `podSelector` and `namespaceSelector`",
@@ -97,38 +109,40 @@ fn peer(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPeer> {
         }
         (None, false) => {
             let message = "a peer needs `podSelector`, `namespaceSelector` or `ipBlock`";
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::MissingField, node.span, message)
                     .help("to name everyone, leave the whole list out"),
             );
         }
         (Some(_), false) | (None, true) => {}
     }
+
     match block {
-        Some(block) => ip_block(block, found),
+        Some(block) => ip_block(block, diagnostics),
         None => Some(KubernetesPeer::Pods { pods, namespaces }),
     }
 }
 
-fn ip_block(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPeer> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn ip_block(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<KubernetesPeer> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let cidr = fields
-        .require("cidr", found)
-        .and_then(|node| node.text(found));
-    let except = fields.list("except", found, YamlNode::text);
-    fields.finish(found);
+        .require("cidr", diagnostics)
+        .and_then(|node| node.text(diagnostics));
+    let except = fields.list("except", diagnostics, YamlNode::text);
+    fields.finish(diagnostics);
     Some(KubernetesPeer::Block { cidr, except })
 }
 
-fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPort> {
-    let mut fields = MappingFields::from_node(node, found)?;
-    let protocol = protocol(&mut fields, found);
+fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<KubernetesPort> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
+    let protocol = protocol(&mut fields, diagnostics);
     let stated = fields.get("port");
-    let port = stated.and_then(|node| number_or_name(node, found));
+    let port = stated.and_then(|node| number_or_name(node, diagnostics));
     let end_port = fields
         .get("endPort")
-        .and_then(|node| node.integer(1, 65535, found));
-    fields.finish(found);
+        .and_then(|node| node.integer(1, 65535, diagnostics));
+
+    fields.finish(diagnostics);
     let port_is_wrong = stated.is_some() && port.is_none();
     Some(KubernetesPort {
         span: node.span,
@@ -140,8 +154,8 @@ fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPort> {
 
 /// A port's number or name. A string is a name, which has a letter in it (API server,
 /// `IsValidPortName`): `"80"` is refused there, and so here.
-fn number_or_name(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
-    let port = calico::port(node, found)?;
+fn number_or_name(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenPort> {
+    let port = calico::port(node, diagnostics)?;
     let is_string = matches!(node.value, NodeValue::Scalar(NodeScalar::Text(_)));
     if is_string && !port.text.is_empty() && port.text.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!(
@@ -149,30 +163,33 @@ fn number_or_name(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPor
             port.text
         );
         let help = format!("write `port: {0}`, without quotes", port.text);
-        found.push(Diagnostic::at(Code::InvalidPort, node.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidPort, node.span, message).help(help));
         return None;
     }
+
     Some(port)
 }
 
 /// A protocol by Kubernetes' name; TCP where none is stated.
-pub(super) fn protocol(fields: &mut MappingFields<'_>, found: &mut Diagnostics) -> Protocol {
+pub(super) fn protocol(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Protocol {
     let stated = fields
         .get("protocol")
-        .and_then(|node| node.choice(&PROTOCOLS, found));
+        .and_then(|node| node.choice(&PROTOCOLS, diagnostics));
     stated.map_or(Protocol::TCP, |protocol| protocol.value)
 }
 
 /// A label selector. Requirements that are wrong are reported and left out.
-pub(super) fn selector(node: &YamlNode, found: &mut Diagnostics) -> KubernetesSelector {
-    let Some(mut fields) = MappingFields::from_node(node, found) else {
+pub(super) fn selector(node: &YamlNode, diagnostics: &mut Diagnostics) -> KubernetesSelector {
+    let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return KubernetesSelector::default();
     };
+
     let mut labels = fields
         .get("matchLabels")
-        .map(|node| metadata::labels(node, found))
+        .map(|node| metadata::labels(node, diagnostics))
         .unwrap_or_default();
     labels.sort_by(|left, right| left.0.value.cmp(&right.0.value));
+
     let mut requirements: Vec<LabelRequirement> = labels
         .into_iter()
         .map(|(key, value)| LabelRequirement {
@@ -181,30 +198,34 @@ pub(super) fn selector(node: &YamlNode, found: &mut Diagnostics) -> KubernetesSe
             values: vec![value],
         })
         .collect();
-    requirements.extend(fields.list("matchExpressions", found, requirement));
-    fields.finish(found);
+    requirements.extend(fields.list("matchExpressions", diagnostics, requirement));
+    fields.finish(diagnostics);
+
     KubernetesSelector { requirements }
 }
 
-fn requirement(node: &YamlNode, found: &mut Diagnostics) -> Option<LabelRequirement> {
-    let mut fields = MappingFields::from_node(node, found)?;
+fn requirement(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<LabelRequirement> {
+    let mut fields = MappingFields::from_node(node, diagnostics)?;
     let key = fields
-        .require("key", found)
-        .and_then(|node| node.text(found));
+        .require("key", diagnostics)
+        .and_then(|node| node.text(diagnostics));
     let operator = fields
-        .require("operator", found)
-        .and_then(|node| node.choice(&OPERATORS, found));
+        .require("operator", diagnostics)
+        .and_then(|node| node.choice(&OPERATORS, diagnostics));
     let is_empty = fields
         .get("values")
         .map_or(Some(true), |node| node.items().map(<[YamlNode]>::is_empty));
-    let values: Vec<SpannedString> = fields.list("values", found, YamlNode::text);
-    fields.finish(found);
+    let values: Vec<SpannedString> = fields.list("values", diagnostics, YamlNode::text);
+
+    fields.finish(diagnostics);
     if let Some(key) = &key {
-        NameForm::LabelKey.check_text(key, "label key", found);
+        NameForm::LabelKey.check_text(key, "label key", diagnostics);
     }
+
     for value in &values {
-        NameForm::LabelValue.check_text(value, "label value", found);
+        NameForm::LabelValue.check_text(value, "label value", diagnostics);
     }
+
     let operator = operator?;
     let wants_values = matches!(operator.value, LabelOperator::In | LabelOperator::NotIn);
     if is_empty == Some(wants_values) {
@@ -213,12 +234,13 @@ fn requirement(node: &YamlNode, found: &mut Diagnostics) -> Option<LabelRequirem
         } else {
             "`Exists` and `DoesNotExist` take no `values`"
         };
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             operator.span,
             message,
         ));
     }
+
     Some(LabelRequirement {
         key: key?,
         operator: operator.value,

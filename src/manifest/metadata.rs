@@ -44,14 +44,14 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub(super) fn read(
     tree: &YamlNode,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Metadata> {
-    let mut object = MappingFields::from_node(tree, found)?;
+    let mut object = MappingFields::from_node(tree, diagnostics)?;
     let metadata = object
-        .require("metadata", found)
-        .and_then(|node| MappingFields::from_node(node, found));
+        .require("metadata", diagnostics)
+        .and_then(|node| MappingFields::from_node(node, diagnostics));
     Some(match metadata {
-        Some(fields) => of_fields(fields, kind, found),
+        Some(fields) => of_fields(fields, kind, diagnostics),
         None => Metadata {
             name: nameless(kind, tree.span),
             namespace: default_namespace(kind, tree.span),
@@ -63,29 +63,33 @@ pub(super) fn read(
 fn of_fields(
     mut fields: MappingFields<'_>,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Metadata {
     let place = fields.span;
     let name = fields
-        .require("name", found)
-        .and_then(|node| node.text(found));
+        .require("name", diagnostics)
+        .and_then(|node| node.text(diagnostics));
     if let Some(name) = &name {
-        form(kind).check_text(name, "name", found);
+        form(kind).check_text(name, "name", diagnostics);
     }
-    let namespace = namespace(&mut fields, kind, found);
+
+    let namespace = namespace(&mut fields, kind, diagnostics);
     let labels = fields
         .get("labels")
-        .map(|node| labels(node, found))
+        .map(|node| labels(node, diagnostics))
         .unwrap_or_default();
+
     if let Some(node) = fields.get("annotations") {
-        check_annotations(node, found);
+        check_annotations(node, diagnostics);
     }
+
     if let Some(node) = fields.get("ownerReferences") {
-        check_owners(node, found);
+        check_owners(node, diagnostics);
     }
+
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
-    fields.finish(found);
+    fields.finish(diagnostics);
     Metadata {
         name: name.unwrap_or_else(|| nameless(kind, place)),
         namespace,
@@ -109,13 +113,13 @@ fn default_namespace(kind: ManifestKind, place: Span) -> Option<Spanned<String>>
 /// The fields of an object beside `metadata`: its `spec`, and none but the ones every object has.
 pub(super) fn spec<'node>(
     tree: &'node YamlNode,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<MappingFields<'node>> {
-    let mut object = MappingFields::from_node(tree, found)?;
+    let mut object = MappingFields::from_node(tree, diagnostics)?;
     object.ignore(&["apiVersion", "kind", "metadata", "status"]);
-    let spec = object.require("spec", found);
-    object.finish(found);
-    MappingFields::from_node(spec?, found)
+    let spec = object.require("spec", diagnostics);
+    object.finish(diagnostics);
+    MappingFields::from_node(spec?, diagnostics)
 }
 
 /// The form of a kind's names, as Calico v3 and Kubernetes validate them.
@@ -164,43 +168,47 @@ fn is_namespaced(kind: ManifestKind) -> bool {
 fn namespace(
     fields: &mut MappingFields<'_>,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<String>> {
     if !is_namespaced(kind) {
         if let Some(node) = fields.get("namespace") {
             let message = "an object of this kind is in no namespace";
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::UnknownField, node.span, message).help("remove `namespace`"),
             );
         }
         return None;
     }
-    let stated = fields.get("namespace").and_then(|node| node.text(found));
+
+    let stated = fields
+        .get("namespace")
+        .and_then(|node| node.text(diagnostics));
     let Some(namespace) = stated else {
         return default_namespace(kind, fields.span);
     };
-    NameForm::DnsLabel.check_text(&namespace, "namespace", found);
+
+    NameForm::DnsLabel.check_text(&namespace, "namespace", diagnostics);
     Some(Spanned::new(namespace.value, namespace.span))
 }
 
 /// Checked labels.
 pub(super) fn labels(
     node: &YamlNode,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(SpannedString, SpannedString)> {
-    string_map(node, found)
+    string_map(node, diagnostics)
         .into_iter()
         .filter(|(key, value)| {
-            let key_fits = NameForm::LabelKey.check_text(key, "label key", found);
-            NameForm::LabelValue.check_text(value, "label value", found) && key_fits
+            let key_fits = NameForm::LabelKey.check_text(key, "label key", diagnostics);
+            NameForm::LabelValue.check_text(value, "label value", diagnostics) && key_fits
         })
         .collect()
 }
 
 /// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster
-/// (reference §2.6).
-pub(super) fn check_annotations(node: &YamlNode, found: &mut Diagnostics) {
-    let annotations = string_map(node, found);
+/// (semantics §2.6).
+pub(super) fn check_annotations(node: &YamlNode, diagnostics: &mut Diagnostics) {
+    let annotations = string_map(node, diagnostics);
     let size: usize = annotations
         .iter()
         .map(|(key, value)| key.value.len() + value.value.len())
@@ -208,40 +216,44 @@ pub(super) fn check_annotations(node: &YamlNode, found: &mut Diagnostics) {
     if size > LARGEST_ANNOTATIONS {
         let message =
             format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
-        found.push(Diagnostic::at(Code::TooLong, node.span, message));
+        diagnostics.push(Diagnostic::at(Code::TooLong, node.span, message));
     }
+
     for (key, _) in &annotations {
         NameForm::LabelKey.check(
             &key.value.to_lowercase(),
             key.span,
             "key of an annotation",
-            found,
+            diagnostics,
         );
     }
 }
 
 /// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid`
 /// is not looked at, since files may lack it.
-fn check_owners(node: &YamlNode, found: &mut Diagnostics) {
-    let controllers = node.list(found, |item, found| {
-        let mut owner = MappingFields::from_node(item, found)?;
+fn check_owners(node: &YamlNode, diagnostics: &mut Diagnostics) {
+    let controllers = node.list(diagnostics, |item, diagnostics| {
+        let mut owner = MappingFields::from_node(item, diagnostics)?;
         let place = item.span;
         for (field, form, what) in OWNER_FIELDS {
             let text = owner
-                .require(field, found)
-                .and_then(|node| node.text(found));
-            text.map(|text| form.check_text(&text, what, found));
+                .require(field, diagnostics)
+                .and_then(|node| node.text(diagnostics));
+            text.map(|text| form.check_text(&text, what, diagnostics));
         }
         owner.ignore(&["uid", "blockOwnerDeletion"]);
-        let is_controller = owner.get("controller").and_then(|node| node.boolean(found));
-        owner.finish(found);
+        let is_controller = owner
+            .get("controller")
+            .and_then(|node| node.boolean(diagnostics));
+        owner.finish(diagnostics);
         is_controller
             .filter(|controls| controls.value)
             .map(|_| place)
     });
+
     if let [first, second, ..] = controllers.as_slice() {
         let message = "more than one owner is its `controller`";
-        found.push(
+        diagnostics.push(
             Diagnostic::new(Code::InvalidValue, message)
                 .label(*second, "again")
                 .label(*first, "first here"),
@@ -259,14 +271,14 @@ const OWNER_FIELDS: [(&str, NameForm, &str); 3] = [
 /// A mapping from strings to strings.
 pub(super) fn string_map(
     node: &YamlNode,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(SpannedString, SpannedString)> {
-    if MappingFields::from_node(node, found).is_none() {
+    if MappingFields::from_node(node, diagnostics).is_none() {
         return Vec::new();
     }
     let entries = node.entries().unwrap_or_default();
     entries
         .iter()
-        .filter_map(|entry| Some((entry.key.clone(), entry.value.text(found)?)))
+        .filter_map(|entry| Some((entry.key.clone(), entry.value.text(diagnostics)?)))
         .collect()
 }

@@ -1,9 +1,9 @@
 //! Policy objects as they were written: every field that we compile, with its place, and nothing
 //! decided.
 //!
-//! In: [`ManifestObject`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words
-//! outside their list are errors here; fields that the language has and we do not compile yet are
-//! refused by name. Absent: defaults, selectors' meaning, which fields go together (that is
+//! In: [`ManifestObject`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and
+//! words outside their list are errors here; fields that the language has and we do not compile yet
+//! are refused by name. Absent: defaults, selectors' meaning, which fields go together (that is
 //! `policy`).
 //!
 //! Cost: linear in the text.
@@ -47,68 +47,79 @@ type ObjectIdentity = (ManifestKind, Option<String>, String);
 
 impl ManifestReader {
     /// Reads one object of a policy kind; others are left alone.
-    pub fn ingest(&mut self, object: &ManifestObject<'_>, found: &mut Diagnostics) {
+    pub fn ingest(&mut self, object: &ManifestObject<'_>, diagnostics: &mut Diagnostics) {
         let ObjectKind::Manifest(kind) = object.kind else {
             return;
         };
-        let Some(tree) = object.tree(found) else {
+        let Some(tree) = object.tree(diagnostics) else {
             return;
         };
-        let Some(metadata) = metadata::read(&tree, kind, found) else {
+        let Some(metadata) = metadata::read(&tree, kind, diagnostics) else {
             return;
         };
+
         if object.internal {
-            found.push(internal_api(&metadata));
+            diagnostics.push(internal_api(&metadata));
         }
-        let sight = self.sight(kind, &metadata, &tree, found);
+
+        let sight = self.sight(kind, &metadata, &tree, diagnostics);
         if sight == NameUse::Same {
             return;
         }
+
         let manifest = &mut self.manifest;
         match kind {
             ManifestKind::NetworkPolicy | ManifestKind::GlobalNetworkPolicy => {
-                let spec = metadata::spec(&tree, found);
+                let spec = metadata::spec(&tree, diagnostics);
                 manifest
                     .policies
-                    .extend(spec.map(|spec| calico::policy(spec, metadata, kind, found)))
+                    .extend(spec.map(|spec| calico::policy(spec, metadata, kind, diagnostics)))
             }
             ManifestKind::StagedNetworkPolicy
             | ManifestKind::StagedGlobalNetworkPolicy
             | ManifestKind::StagedKubernetesNetworkPolicy => manifest
                 .staged
-                .extend(staged::policy(&tree, metadata, kind, found)),
-            ManifestKind::Profile => manifest
-                .profiles
-                .extend(calico::profile(&tree, metadata, found)),
+                .extend(staged::policy(&tree, metadata, kind, diagnostics)),
+            ManifestKind::Profile => {
+                manifest
+                    .profiles
+                    .extend(calico::profile(&tree, metadata, diagnostics))
+            }
             ManifestKind::WorkloadEndpoint => {
-                let endpoint = endpoint::workload(&tree, metadata, found);
+                let endpoint = endpoint::workload(&tree, metadata, diagnostics);
                 // beside the other one, it would have its addresses
                 manifest
                     .workload_endpoints
                     .extend(endpoint.filter(|_| sight == NameUse::First));
             }
-            ManifestKind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
+            ManifestKind::Tier => manifest
+                .tiers
+                .extend(calico::tier(&tree, metadata, diagnostics)),
             ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => manifest
                 .network_sets
-                .extend(calico::network_set(&tree, metadata, found)),
-            ManifestKind::HostEndpoint => manifest
-                .host_endpoints
-                .extend(host::endpoint(&tree, metadata, found)),
+                .extend(calico::network_set(&tree, metadata, diagnostics)),
+            ManifestKind::HostEndpoint => {
+                manifest
+                    .host_endpoints
+                    .extend(host::endpoint(&tree, metadata, diagnostics))
+            }
             ManifestKind::KubernetesNetworkPolicy => {
-                let spec = metadata::spec(&tree, found);
+                let spec = metadata::spec(&tree, diagnostics);
                 manifest
                     .kubernetes_policies
-                    .extend(spec.map(|spec| kubernetes::policy(spec, metadata, found)))
+                    .extend(spec.map(|spec| kubernetes::policy(spec, metadata, diagnostics)))
             }
             ManifestKind::ClusterNetworkPolicy => manifest
                 .cluster_policies
-                .extend(cluster::policy(&tree, metadata, found)),
-            ManifestKind::AdminNetworkPolicy => manifest
-                .cluster_policies
-                .extend(cluster::admin(&tree, metadata, found)),
+                .extend(cluster::policy(&tree, metadata, diagnostics)),
+            ManifestKind::AdminNetworkPolicy => {
+                manifest
+                    .cluster_policies
+                    .extend(cluster::admin(&tree, metadata, diagnostics))
+            }
             ManifestKind::BaselineAdminNetworkPolicy => manifest
                 .cluster_policies
-                .extend(cluster::baseline(&tree, metadata, found)),
+                .extend(cluster::baseline(&tree, metadata, diagnostics)),
         }
     }
 
@@ -123,11 +134,12 @@ impl ManifestReader {
         kind: ManifestKind,
         metadata: &Metadata,
         tree: &YamlNode,
-        found: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> NameUse {
         if !is_named(tree) {
             return NameUse::First;
         }
+
         let (digest, tier) = (tree.digest(&metadata::SILENT_FIELDS), tier_of(tree));
         let is_calico_policy = matches!(
             kind,
@@ -141,6 +153,7 @@ impl ManifestReader {
         } else {
             metadata.name.value.as_str()
         };
+
         let identity = (
             kind,
             metadata
@@ -150,6 +163,7 @@ impl ManifestReader {
             name.to_owned(),
         );
         let here = metadata.name.span;
+
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
             return NameUse::First;
@@ -157,13 +171,15 @@ impl ManifestReader {
         if *known == digest {
             return NameUse::Same;
         }
+
         let message = format!("`{}` is defined twice, differently", metadata.name.value);
-        found.push(
+        diagnostics.push(
             Diagnostic::new(Code::DuplicateObject, message)
                 .label(here, "again here")
                 .label(*first, "first here")
                 .help("remove one of the two, or give it another name"),
         );
+
         NameUse::Different
     }
 }

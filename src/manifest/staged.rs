@@ -21,17 +21,17 @@ pub(super) fn policy(
     tree: &YamlNode,
     metadata: Metadata,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<StagedManifest> {
-    let mut spec = metadata::spec(tree, found)?;
+    let mut spec = metadata::spec(tree, diagnostics)?;
     let stated = spec
         .get(STAGED_ACTION)
-        .and_then(|node| node.choice(&ACTIONS, found));
+        .and_then(|node| node.choice(&ACTIONS, diagnostics));
     let action = stated.map_or(StagedAction::Set, |stated| stated.value);
     if action == StagedAction::Delete {
-        refuse_contents(tree, kind, found);
+        refuse_contents(tree, kind, diagnostics);
     }
-    let policy = read(spec, metadata, kind, found);
+    let policy = read(spec, metadata, kind, diagnostics);
     Some(StagedManifest { action, policy })
 }
 
@@ -39,17 +39,17 @@ fn read(
     mut spec: MappingFields<'_>,
     metadata: Metadata,
     kind: ManifestKind,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> StagedPolicy {
     if kind == ManifestKind::StagedKubernetesNetworkPolicy {
-        spec.distinct("policyTypes", found);
-        return StagedPolicy::Kubernetes(kubernetes::policy(spec, metadata, found));
+        spec.distinct("policyTypes", diagnostics);
+        return StagedPolicy::Kubernetes(kubernetes::policy(spec, metadata, diagnostics));
     }
-    StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, found)))
+    StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, diagnostics)))
 }
 
-/// What is to be deleted has no contents but the tier it is in (reference §2.5).
-fn refuse_contents(tree: &YamlNode, kind: ManifestKind, found: &mut Diagnostics) {
+/// What is to be deleted has no contents but the tier it is in (semantics §2.5).
+fn refuse_contents(tree: &YamlNode, kind: ManifestKind, diagnostics: &mut Diagnostics) {
     let entries = tree
         .get("spec")
         .and_then(YamlNode::entries)
@@ -58,6 +58,7 @@ fn refuse_contents(tree: &YamlNode, kind: ManifestKind, found: &mut Diagnostics)
         name == STAGED_ACTION
             || name == "tier" && kind != ManifestKind::StagedKubernetesNetworkPolicy
     };
+
     for YamlEntry { key, .. } in entries
         .iter()
         .filter(|entry| !may_stay(&entry.key.value) && !is_empty(&entry.value))
@@ -66,7 +67,7 @@ fn refuse_contents(tree: &YamlNode, kind: ManifestKind, found: &mut Diagnostics)
             "`{}` has no place in a policy that proposes to delete another",
             key.value
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::ConflictingFields, key.span, message)
                 .help("keep `stagedAction` and `tier` only"),
         );

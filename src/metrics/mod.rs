@@ -1,7 +1,7 @@
 //! Measurements to the text that Prometheus and the textfile collector of node_exporter read.
 //!
-//! In: [`MetricFamilies`], filled family by family. Out: the classic text format, version 0.0.4. Not
-//! OpenMetrics: its info type makes the textfile collector drop the whole file (measured with
+//! In: [`MetricFamilies`], filled family by family. Out: the classic text format, version 0.0.4.
+//! Not OpenMetrics: its info type makes the textfile collector drop the whole file (measured with
 //! node_exporter 1.5.0). Absent: files, time, and what is measured.
 //!
 //! ```
@@ -74,6 +74,7 @@ impl MetricFamilies {
             .iter()
             .position(|family| family.name == name)
             .unwrap_or(self.families.len());
+
         if at == self.families.len() {
             self.families.push(MetricFamily {
                 name,
@@ -82,6 +83,7 @@ impl MetricFamilies {
                 samples: Vec::new(),
             });
         }
+
         // it was found or pushed just now
         #[expect(clippy::indexing_slicing, reason = "the index is that of a family")]
         &mut self.families[at]
@@ -154,6 +156,7 @@ impl fmt::Display for MetricFamily {
             escaped(self.help, &['\\', '\n'])
         )?;
         writeln!(out, "# TYPE {} {kind}", self.name)?;
+
         for (labels, value) in &self.samples {
             let labels: Vec<String> = labels
                 .iter()
@@ -166,6 +169,7 @@ impl fmt::Display for MetricFamily {
                 false => writeln!(out, "{}{{{}}} {value}", self.name, labels.join(","))?,
             }
         }
+
         Ok(())
     }
 }

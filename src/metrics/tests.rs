@@ -9,6 +9,7 @@ fn families_stand_together_with_help_and_type() {
         .add(&[("x", "1"), ("y", "2")], u64::MAX);
     metrics.gauge("empty", "Never seen.");
     metrics.gauge("a", "First.").add(&[("x", "z")], 0.25);
+
     let expected = "# HELP a First.\n# TYPE a gauge\na 1\na{x=\"z\"} 0.25\n# HELP b_total \
                     Second.\n# TYPE b_total counter\nb_total{x=\"1\",y=\"2\"} \
                     18446744073709551615\n";

@@ -100,7 +100,7 @@ impl NameForm {
 
     /// Reports a text that does not have the form; gives whether it has. `what` names the thing, as
     /// in `namespace`.
-    pub fn check(self, text: &str, span: Span, what: &str, found: &mut Diagnostics) -> bool {
+    pub fn check(self, text: &str, span: Span, what: &str, diagnostics: &mut Diagnostics) -> bool {
         let fits = self.fits(text);
         if !fits {
             let code = if matches!(self, NameForm::LabelKey | NameForm::LabelValue) {
@@ -109,17 +109,23 @@ impl NameForm {
                 Code::InvalidName
             };
             let message = format!("`{}` is no valid {what}", text.escape_debug());
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(code, span, message)
                     .help(format!("a {what} is {}", self.description())),
             );
         }
+
         fits
     }
 
     /// [`NameForm::check`] for a text that knows its place.
-    pub fn check_text(self, text: &SpannedString, what: &str, found: &mut Diagnostics) -> bool {
-        self.check(&text.value, text.span, what, found)
+    pub fn check_text(
+        self,
+        text: &SpannedString,
+        what: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        self.check(&text.value, text.span, what, diagnostics)
     }
 }
 

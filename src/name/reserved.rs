@@ -1,4 +1,4 @@
-//! Labels that Calico gives endpoints and network sets, beside those that people give (reference
+//! Labels that Calico gives endpoints and network sets, beside those that people give (semantics
 //! §3.1), and the one name that all objects of a kind must have.
 
 /// The namespace of an endpoint or namespaced network set.

@@ -101,6 +101,7 @@ fn forms_accept_and_refuse() {
             ],
         ),
     ];
+
     for (form, good, bad) in cases {
         good.iter()
             .for_each(|text| assert!(form.fits(text), "{form:?} {text:?}"));
@@ -125,6 +126,7 @@ fn no_form_takes_a_character_that_steers() {
         (NameForm::Kind, "Pod"),
         (NameForm::OwnerName, "web-1"),
     ];
+
     let is_known = |letter: &char| letter.is_ascii_alphanumeric() || "-_./:".contains(*letter);
     let others = ('\0'..='\u{3000}').chain(['\u{feff}', '\u{ff1d}', '\u{e0041}', '\u{fffe}']);
     for letter in others.filter(|letter| !is_known(letter)) {

@@ -40,6 +40,7 @@ impl Cidr {
         if !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(CidrError::Malformed); // `ipnetwork` takes netmasks, Calico does not
         }
+
         let masked = Self::masked(network);
         match network.ip() == masked.address {
             true => Ok(masked),
@@ -137,6 +138,7 @@ impl Cidr {
                 (low.to_bits() | 1u128.checked_shl(128u32.checked_sub(prefix.into())?)?).into(),
             ),
         };
+
         Some([
             Self {
                 address: self.address,

@@ -60,5 +60,6 @@ pub fn merge_ranges(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
             _ => merged.push(range),
         }
     }
+
     merged
 }

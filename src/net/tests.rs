@@ -16,6 +16,7 @@ fn strict_prefixes_name_what_is_wrong() {
         ("10.0.0.1/24", CidrError::HostBits(cidr("10.0.0.0/24"))),
         ("2001:db8::1/64", CidrError::HostBits(cidr("2001:db8::/64"))),
     ];
+
     for (text, error) in cases {
         assert_eq!(Cidr::parse_strict(text), Err(error), "{text}");
     }
@@ -32,6 +33,7 @@ fn containment_follows_the_bits() {
         ("2001:db8::/32", "2001:db8:1::/48", true),
         ("::/0", "2001:db8:1::/48", true),
     ];
+
     for (outer, inner, contains) in cases {
         assert_eq!(
             cidr(outer).contains(cidr(inner)),
@@ -79,6 +81,7 @@ fn ranges_merge_when_they_touch() {
             .filter_map(|(first, last)| PortRange::new(first, last))
             .collect(),
     );
+
     assert_eq!(
         merged.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["80:90", "8000:9000", "65535"]

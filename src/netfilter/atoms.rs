@@ -60,6 +60,7 @@ impl NodeKernel {
                 LoadedSet::Ports(_) => {}
             }
         }
+
         let asked: BTreeSet<Cidr> = self.rules().flat_map(|(_, rule)| addresses(rule)).collect();
         lists.extend(asked.into_iter().map(|net| vec![net]));
         lists
@@ -111,6 +112,7 @@ impl NodeKernel {
                 || is_early
                     && (rule.target == CheckedTarget::NoTrack || conditions().any(asks_destination))
         };
+
         self.all_tables().any(|(_, table)| {
             table
                 .chains
@@ -135,6 +137,7 @@ impl NodeKernel {
                 }));
             }
         }
+
         misplaced
     }
 
@@ -237,6 +240,7 @@ fn add_condition_cuts(
             .iter()
             .for_each(|protocol| cuts.ports(*protocol, side, range))
     };
+
     match condition {
         RuleCondition::Ports(side, ranges) => ranges.iter().for_each(|range| ports(*side, *range)),
         RuleCondition::Connection(asked) => asked

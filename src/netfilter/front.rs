@@ -138,6 +138,7 @@ impl BlockFront {
         if self.open <= FEW {
             return None;
         }
+
         let is_asked = |negated: bool| !negated || step.excludes_only();
         let nets = step
             .nets
@@ -145,6 +146,7 @@ impl BlockFront {
             .filter(|(negated, _, _)| is_asked(*negated));
         let nets = nets.filter_map(|(_, side, number)| Some((*side, columns.nets.get(*number)?)));
         let services = step.services.iter().filter(|(negated, _, _)| !negated);
+
         let services =
             services.filter_map(|(_, side, number)| Some((*side, columns.served.get(*number)?)));
         nets.chain(services)

@@ -1,5 +1,5 @@
-//! Chains made ready for walks: rules whose conditions on what a packet carries are sets of traffic,
-//! and whose questions about addresses are numbers of [`AnswerColumns`].
+//! Chains made ready for walks: rules whose conditions on what a packet carries are sets of
+//! traffic, and whose questions about addresses are numbers of [`AnswerColumns`].
 
 use std::collections::BTreeMap;
 
@@ -89,6 +89,7 @@ impl SymbolicRule {
         let carried = self.carried(at, here, traffic);
         let mut pieces = BlockSplit::default();
         let mut inside = Some(block.clone()).filter(|_| carried != HeaderSpace::NONE);
+
         for (negated, side, number) in &self.nets {
             let Some((part, column)) = inside.zip(at.columns.nets.get(*number)) else {
                 inside = None;
@@ -99,12 +100,14 @@ impl SymbolicRule {
             pieces.missed.extend(no);
             inside = yes;
         }
+
         let Some(inside) = inside else {
             return BlockSplit {
                 missed: vec![block],
                 hit: Vec::new(),
             };
         };
+
         pieces.hit.push((inside, carried));
         for (negated, side, number) in &self.services {
             let groups = at
@@ -114,12 +117,14 @@ impl SymbolicRule {
                 .map_or(&[][..], Vec::as_slice);
             pieces.refine(*side, groups, *negated, traffic);
         }
+
         if at.state == State::New {
             self.connections
                 .iter()
                 .filter_map(|(_, origin)| *origin)
                 .for_each(|number| pieces.ask_origin(at, number, traffic));
         }
+
         pieces
     }
 
@@ -156,6 +161,7 @@ impl SymbolicRule {
             Some((negated, states)) => states.contains(&at.state) != *negated,
             None => !matches!(at.state, State::Untracked | State::Invalid),
         };
+
         let matches = self.arrives.iter().all(arrives)
             && self.leaves.iter().all(leaves)
             && self.reverse_paths.iter().all(leads_back)
@@ -183,6 +189,7 @@ impl BlockSplit {
                 .filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own)))
                 .collect::<Vec<_>>()
         };
+
         for (part, hit, own) in std::mem::take(&mut self.hit).into_iter().flat_map(parts) {
             let hit = if negated {
                 traffic.less(hit, own)
@@ -212,6 +219,7 @@ impl BlockSplit {
                 traffic,
             );
         };
+
         let own = origins.get(number).copied().unwrap_or(HeaderSpace::NONE);
         for (block, hit) in std::mem::take(&mut self.hit) {
             self.put(block, traffic.and(hit, own));

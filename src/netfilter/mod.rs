@@ -1,8 +1,8 @@
 //! The kernel's part, played on checked scripts: a packet runs through the built-in chains on its
 //! way with jump, goto and return as in the kernel.
 //!
-//! In: [`CheckedScripts`], and packets. Out: a [`NodeKernel`] and what it does with a packet, rule by
-//! rule. Absent: the rooms that write scripts, and text.
+//! In: [`CheckedScripts`], and packets. Out: a [`NodeKernel`] and what it does with a packet, rule
+//! by rule. Absent: the rooms that write scripts, and text.
 
 mod atoms;
 mod front;
@@ -130,6 +130,7 @@ impl NodeKernel {
             is_untracked: packet.state == State::Untracked,
             passed: Vec::new(),
         };
+
         for (name, chain) in way(&packet.hook) {
             let Some(table) = tables.get(*name) else {
                 continue;
@@ -164,6 +165,7 @@ impl NodeKernel {
                 (TableName::Raw | TableName::Mangle, _) => {}
             }
         }
+
         run
     }
 
@@ -205,6 +207,7 @@ impl NodeKernel {
                 return verdict;
             }
         }
+
         None
     }
 
@@ -216,6 +219,7 @@ impl NodeKernel {
 
     fn holds(&self, condition: &RuleCondition, seen: &PacketInTable<'_>) -> bool {
         let flow = &seen.flow;
+
         match condition {
             RuleCondition::Protocol(protocol) => flow.protocol == *protocol,
             RuleCondition::Address(side, net) => net.holds(flow.address(*side)),
@@ -266,6 +270,7 @@ impl ConntrackMatch {
         if matches!(seen.state, State::Untracked | State::Invalid) {
             return state && self.states.is_some();
         }
+
         let sent = seen.packet.sent();
         let port = sent.ports.map(|ports| ports.destination);
         state
@@ -290,6 +295,7 @@ impl FamilyTables {
                 .get(&id)
                 .map(|checked| LoadedTable::from_checked(name, checked))
         };
+
         let empty = || LoadedTable {
             name: TableName::Filter,
             chains: BTreeMap::new(),

@@ -60,6 +60,7 @@ impl RuleSequence {
             goto,
         };
         let mut rules = Vec::new();
+
         for (position, step) in steps.iter().enumerate() {
             let carried = step.carried(at, HeaderSpace::ALL, traffic);
             let taken = step.taken(carried, goto);
@@ -76,6 +77,7 @@ impl RuleSequence {
                 rules.push(rule);
             }
         }
+
         Self {
             rules: RuleCascade::new(rules),
             ..sequence
@@ -95,6 +97,7 @@ impl RuleSequence {
         if rules.is_empty() {
             return;
         }
+
         let ChainState {
             back, gone, out, ..
         } = *way;
@@ -117,6 +120,7 @@ impl SymbolicRule {
         if self.asks_origin() {
             return None;
         }
+
         match self.act {
             RuleAction::Accept => Some(CascadeRule::into_sink(ACCEPTED, carried)),
             RuleAction::Drop => Some(CascadeRule::into_sink(DROPPED, carried)),

@@ -65,6 +65,7 @@ impl LoadedSet {
         let Some(side) = sides.first().copied() else {
             return false;
         };
+
         let port = sides.last().and_then(|side| flow.port(*side));
         match self {
             LoadedSet::Nets(nets) => nets.has(flow.address(side)),

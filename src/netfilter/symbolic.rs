@@ -1,9 +1,9 @@
 //! Scripts made ready for sets of packets: conditions on what a packet carries are sets of traffic,
 //! those on addresses are questions with numbers.
 //!
-//! In: a [`NodeKernel`], and the [`HeaderSpace`] that its [`cut`](NodeKernel::cut) made. Out: a [`SymbolicTables`],
-//! which tells what all rules say of an address ([`AddressAnswers`]). The [`AnswerColumns`] of the addresses of
-//! all places are what `walk` goes through chains with.
+//! In: a [`NodeKernel`], and the [`HeaderSpace`] that its [`cut`](NodeKernel::cut) made. Out: a
+//! [`SymbolicTables`], which tells what all rules say of an address ([`AddressAnswers`]). The
+//! [`AnswerColumns`] of the addresses of all places are what `walk` goes through chains with.
 //!
 //! Cost: a rule's conditions, once; an address, a look-up for each length of prefix that sets have.
 
@@ -79,6 +79,7 @@ impl NodeKernel {
         let raw = tables.raw.as_ref().map(|table| maker.graph(table));
         let mangle = tables.mangle.as_ref().map(|table| maker.graph(table));
         let filter = maker.graph(&tables.filter);
+
         SymbolicTables {
             raw,
             mangle,
@@ -97,10 +98,12 @@ impl SymbolicTables<'_> {
             .iter()
             .rev()
             .filter_map(|length| asked.by_prefix.get(&Cidr::around(address, *length)?));
+
         let mut nets: Vec<(usize, bool)> = around.flatten().copied().collect();
         // stable, so that of each question the longest prefix is first
         nets.sort_by_key(|row| row.0);
         nets.dedup_by_key(|row| row.0);
+
         let nets = nets
             .into_iter()
             .filter(|(_, is_exception)| !is_exception)
@@ -116,6 +119,7 @@ impl SymbolicTables<'_> {
                 .address
                 .is_none_or(|(negated, net)| net.holds(address) != negated)
         };
+
         AddressAnswers {
             nets,
             services,
@@ -137,6 +141,7 @@ impl SymbolicTables<'_> {
                     .for_each(|places| places.push(number));
             }
         }
+
         let mut services: Vec<BTreeMap<HeaderSetId, Vec<usize>>> =
             vec![BTreeMap::new(); self.asked.service_sets.len()];
         for (number, marks) in places.iter().enumerate() {
@@ -147,6 +152,7 @@ impl SymbolicTables<'_> {
                 own.into_iter().for_each(|places| places.push(number));
             }
         }
+
         let served = services.iter().map(|rows| {
             LocationSet::these(
                 places.len(),
@@ -174,6 +180,7 @@ impl SymbolicTables<'_> {
                 }
             }))
         });
+
         AnswerColumns {
             nets: nets
                 .iter()
@@ -249,6 +256,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
             .map(|rules| rules.iter().map(|rule| self.step(rule, &numbers)).collect())
             .collect();
         let built_in = ["PREROUTING", "FORWARD", "INPUT", "OUTPUT"].into_iter();
+
         ChainGraph {
             chains,
             built_in: built_in
@@ -279,6 +287,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
             connections,
             act,
         };
+
         rule.conditions
             .iter()
             .for_each(|(negated, condition)| self.condition(*negated, condition, &mut step));
@@ -342,6 +351,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
         let (Some(near), Some(last)) = (sides.first().copied(), sides.last().copied()) else {
             return;
         };
+
         match self.kernel.sets.get(name) {
             Some(LoadedSet::Nets(nets)) => {
                 step.nets
@@ -376,6 +386,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
                     .push((number, traffic));
             }
         }
+
         number
     }
 
@@ -397,6 +408,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
             })
             .collect();
         let mut rows = BTreeMap::new();
+
         for (address, protocol, port) in members {
             let own = traffic
                 .get(&(*protocol, *port))
@@ -405,6 +417,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
             let all = rows.entry(*address).or_insert(HeaderSpace::NONE);
             *all = self.traffic.or(*all, own);
         }
+
         rows
     }
 

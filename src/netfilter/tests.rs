@@ -32,6 +32,7 @@ fn forwarded(kernel: &NodeKernel, destination: &str, port: u16) -> (Verdict, Vec
         }),
         icmp: None,
     };
+
     let hook = Hook::Forward {
         arrives: "eth0".to_owned(),
         leaves: "cali0".to_owned(),
@@ -43,6 +44,7 @@ fn forwarded(kernel: &NodeKernel, destination: &str, port: u16) -> (Verdict, Vec
         state: State::New,
         reverse_path: ReversePath::Arriving,
     });
+
     (
         run.verdict,
         run.passed.iter().map(|passed| passed.line).collect(),
@@ -63,6 +65,7 @@ fn return_goes_back_and_goto_gives_up_the_chain() {
         forwarded(&kernel, "10.0.0.2", 81),
         (Verdict::Accept, vec![4, 7])
     );
+
     assert_eq!(
         forwarded(&load("", "").unwrap(), "10.0.0.2", 80),
         (Verdict::Undecided, vec![])
@@ -74,6 +77,7 @@ fn the_longest_prefix_of_a_set_decides() {
     let sets = "create pal-s hash:net family inet hashsize 64 maxelem 64\nadd pal-s \
                 10.0.0.0/8\nadd pal-s 10.1.0.0/16 nomatch\nadd pal-s 10.1.1.1\n";
     let kernel = load(sets, "-A FORWARD -m set --match-set pal-s dst -j DROP\n").unwrap();
+
     for (destination, verdict) in [
         ("10.2.0.1", Verdict::Drop),
         ("10.1.2.3", Verdict::Undecided),
@@ -108,6 +112,7 @@ fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bo
         Hook::Input { arrives },
         Hook::Output { leaves },
     ];
+
     let packet = |hook| {
         let flow = Flow {
             source: "10.0.0.1".parse().unwrap(),
@@ -130,6 +135,7 @@ fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bo
             reverse_path: ReversePath::Arriving,
         }
     };
+
     let runs = hooks.into_iter().map(|hook| {
         let run = kernel.run(&packet(hook));
         (run.verdict, run.is_untracked)
@@ -168,6 +174,7 @@ fn a_packet_goes_through_the_tables_of_its_hook() {
         ),
         [accept, undecided, accept]
     );
+
     // the early tables see the destination that was sent to
     assert_eq!(
         new(
@@ -190,6 +197,7 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
         [(Verdict::Accept, true), (Verdict::Drop, true), undecided]
     );
     assert_eq!(ways("", "", untracked, State::Established), [undecided; 3]);
+
     for (options, state, matches) in [
         (
             "--ctorigdst 192.0.2.0/24 --ctorigdstport 440:450",
@@ -223,6 +231,7 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
 #[test]
 fn what_the_tools_refuse_is_refused() {
     let set = "create pal-s hash:net family inet hashsize 64 maxelem 64\n";
+
     for (sets, rules, problem) in [
         (
             "create pal-s hash:net family inet hashsize 63 maxelem 64\n",
@@ -331,6 +340,7 @@ fn what_the_tools_refuse_is_refused() {
 #[test]
 fn reverse_paths_are_those_of_rpfilter() {
     use ReversePath::{Arriving, Elsewhere, Nowhere};
+
     for (options, arrives, dropped) in [
         (
             "-m rpfilter --validmark --invert",

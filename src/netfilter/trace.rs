@@ -1,17 +1,18 @@
 //! Scripts walked through with all packets between all places at once.
 //!
-//! In: a [`SymbolicTables`], [`AnswerColumns`], a [`PairBlock`] of pairs of places. Out: what becomes of all
-//! traffic between them, in blocks of pairs with which the scripts do the same. A rule that asks
-//! about an address splits a block in those that have what it asks and those that have not; blocks
-//! that are at the same rule with the same fates so far become one again, since nothing before that
-//! rule matters to what comes behind it. So pairs are in one block only if every rule they meet
-//! does the same with them.
+//! In: a [`SymbolicTables`], [`AnswerColumns`], a [`PairBlock`] of pairs of places. Out: what
+//! becomes of all traffic between them, in blocks of pairs with which the scripts do the same. A
+//! rule that asks about an address splits a block in those that have what it asks and those that
+//! have not; blocks that are at the same rule with the same fates so far become one again, since
+//! nothing before that rule matters to what comes behind it. So pairs are in one block only if
+//! every rule they meet does the same with them.
 //!
 //! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one
-//! of them ([`BlockFront`]). Rules that ask about no address are joined ([`Cascade`]), and a block goes
-//! through all that stand between two others at once, for a logarithm of their number. There are as
-//! many blocks as outcomes, not as pairs. What grows with the square of the rules is what is known
-//! of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of both.
+//! of them ([`BlockFront`]). Rules that ask about no address are joined ([`Cascade`]), and a block
+//! goes through all that stand between two others at once, for a logarithm of their number. There
+//! are as many blocks as outcomes, not as pairs. What grows with the square of the rules is what is
+//! known of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of
+//! both.
 
 use rustc_hash::FxHashMap;
 
@@ -62,6 +63,7 @@ impl SymbolicTables<'_> {
             Hook::Output { .. } => "OUTPUT",
         };
         let mut all = Vec::new();
+
         for (block, raw) in run(
             self.raw.as_ref(),
             chain,
@@ -104,6 +106,7 @@ impl SymbolicTables<'_> {
                 )
             }));
         }
+
         merged(all)
     }
 
@@ -140,6 +143,7 @@ fn run(
     let Some((graph, first)) = first else {
         return vec![(block, known)];
     };
+
     let mut walker = TableWalker {
         graph,
         at,
@@ -147,6 +151,7 @@ fn run(
         sequences: FxHashMap::default(),
     };
     let blocks = walker.walk(first, vec![(block, ChainState::new(here, known))]);
+
     merged(
         blocks
             .into_iter()
@@ -242,12 +247,14 @@ impl TableWalker<'_> {
                 }
             }
         }
+
         for (number, block, way) in self.send(RuleAction::Goto(goto), sent) {
             let sender = senders
                 .get(number)
                 .expect("each block that is sent has a sender");
             all.push((*sender, (block, way)));
         }
+
         all.sort_by_key(|row| row.0);
         merged(all.into_iter().map(|row| row.1).collect())
     }
@@ -315,10 +322,12 @@ impl TableWalker<'_> {
         if sent.is_empty() {
             return Vec::new();
         }
+
         let (mut blocks, mut others) = (
             Vec::with_capacity(sent.len()),
             Vec::with_capacity(sent.len()),
         );
+
         for (
             caller,
             ChainCall {
@@ -337,6 +346,7 @@ impl TableWalker<'_> {
             ));
             others.push(own);
         }
+
         let mut all = Vec::new();
         for (block, inner) in self.walk(chain, blocks) {
             let others = others
@@ -354,6 +364,7 @@ impl TableWalker<'_> {
             *to = self.traffic.or(*to, inner.back);
             all.push((inner.caller, block, way));
         }
+
         all
     }
 
@@ -371,6 +382,7 @@ impl TableWalker<'_> {
             }
             RuleAction::Jump(_) | RuleAction::Goto(_) => way.gone = traffic.or(way.gone, hit),
         }
+
         way
     }
 }
@@ -455,12 +467,14 @@ mod tests {
             let side = if dice.below(6) == 0 { other } else { most };
             (dice.below(9) == 0, side, dice.below(columns))
         };
+
         let nets = (0..dice.below(12).clamp(1, 2)).map(|_| net(dice)).collect();
         let services = if dice.below(8) == 0 {
             vec![(dice.below(6) == 0, most, dice.below(SERVICES))]
         } else {
             Vec::new()
         };
+
         let act = [
             RuleAction::Accept,
             RuleAction::Drop,
@@ -474,6 +488,7 @@ mod tests {
         ];
         let (arrives, reverse_paths, leaves, connections) = Default::default();
         let is_alike = dice.below(100) < alike;
+
         SymbolicRule {
             traffic: sets
                 .get(dice.below(sets.len()))
@@ -509,6 +524,7 @@ mod tests {
             return HeaderSpace::NONE;
         }
         let mut hit = traffic.and(here, step.traffic);
+
         for (negated, side, number) in &step.services {
             let (own, _) = columns.services[*number]
                 .iter()
@@ -521,6 +537,7 @@ mod tests {
             };
             hit = traffic.and(hit, own);
         }
+
         hit
     }
 
@@ -559,6 +576,7 @@ mod tests {
                 | RuleAction::Goto(_) => rest,
             };
         }
+
         ChainState {
             back: traffic.or(way.back, way.here),
             here: HeaderSpace::NONE,

@@ -48,6 +48,7 @@ fn answered(
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with(REMARK))
         .collect();
+
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),
         Some(_) if said.iter().any(|line| line.contains(LOCK_FILE_WORDS)) => {}
@@ -56,12 +57,14 @@ fn answered(
         Some(_) if said.iter().any(|line| line.contains(LOCKED_WORDS)) => return Err(busy()),
         Some(_) => {}
     }
+
     let ended = match answer.status {
         Some(0) => String::new(),
         Some(status) => format!("exit status {status}"),
         None => "it was killed by a signal".to_owned(),
     };
     said.extend((!ended.is_empty()).then_some(ended.as_str()));
+
     Err(refused(call, &said.join("; ")))
 }
 

@@ -45,10 +45,12 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: ToolSettings) -> Result<(), 
     if other == IptablesBackend::Legacy && !has_legacy_tables(runner)? {
         return Ok(());
     }
+
     let tools = ToolSettings {
         backend: other,
         ..tools
     };
+
     match Family::BOTH
         .into_iter()
         .try_fold(ObservedKernel::default(), |seen, family| {

@@ -40,9 +40,11 @@ pub fn kernel(
         Some((call, sets_answer)) => sets(runner, call, sets_answer)?,
         None => ObservedKernel::default(),
     };
+
     for (family, (call, answer)) in Family::BOTH.into_iter().zip(answers) {
         read_tables(family, call, answer?, &mut seen)?;
     }
+
     Ok(seen)
 }
 
@@ -81,6 +83,7 @@ fn read_tables(
     {
         return Err(answer::refused(call, line));
     }
+
     let tables = ParsedTable::read(&text, family)
         .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
     seen.tables.extend(tables);
@@ -115,6 +118,7 @@ fn sets(
     // where not even the names can be had, the first problem says more
     let names = ask(runner, &ToolCall::new("ipset", &["list", "-n"])).map_err(|_| problem)?;
     let mut seen = ObservedKernel::default();
+
     for name in names.lines().filter(|name| is_ours(name)) {
         let call = ToolCall::new("ipset", &["save", name]);
         match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
@@ -127,6 +131,7 @@ fn sets(
             Err(_) => drop(seen.unlisted.insert(name.to_owned())),
         }
     }
+
     Ok(seen)
 }
 

@@ -31,6 +31,7 @@ impl Scripted {
                 },
             )
         };
+
         Self {
             answers: rows.iter().map(row).collect(),
             ..Self::default()
@@ -100,6 +101,7 @@ fn seen_with(row: (&str, i32, &str, &str)) -> Result<ObservedKernel, KernelProbl
         ),
         ("ip6tables-nft-save -c -t filter", 0, EMPTY, ""),
     ];
+
     let rows: Vec<_> = good
         .into_iter()
         .filter(|good| good.0 != row.0)
@@ -116,6 +118,7 @@ fn answers_that_are_not_whole_are_never_nothing() {
         seen.sets.contains_key("pal-a") && seen.tables.len() == 2,
         "{seen:?}"
     );
+
     for (row, problem) in [
         (
             (v4, 0, TABLE, "Error: bad file descriptor\n"),
@@ -153,6 +156,7 @@ fn answers_that_are_not_whole_are_never_nothing() {
             format!("`{v4}` {problem}")
         );
     }
+
     assert!(matches!(
         kernel(&mut Scripted::default(), NFT, TableScope::All),
         Err(KernelProblem::NoAnswer(RunnerFailure::NotFound(_)))
@@ -208,6 +212,7 @@ fn a_set_that_cannot_be_listed_does_not_hide_the_others() {
         ("iptables-nft-save -c", 0, "", ""),
         ("ip6tables-nft-save -c", 0, "", ""),
     ];
+
     let seen = kernel(&mut Scripted::of(&rows), NFT, TableScope::All).unwrap();
     assert_eq!(seen.sets.keys().collect::<Vec<_>>(), ["pal-a"]);
     assert_eq!(seen.unlisted.iter().collect::<Vec<_>>(), ["pal-b"]);
@@ -221,6 +226,7 @@ fn a_set_that_cannot_be_listed_does_not_hide_the_others() {
         ("ipset list -n", 1, "", "the same\n"),
     ];
     let problem = kernel(&mut Scripted::of(&refused), NFT, TableScope::All).unwrap_err();
+
     assert_eq!(
         problem.to_string(),
         "`ipset save` failed: Kernel error received: Operation not permitted; exit status 1"
@@ -261,6 +267,7 @@ fn chains_of_ours_in_the_other_build_are_found() {
             ("ip6tables-legacy-save -c", 0, EMPTY, ""),
         ]
     };
+
     for (names, text, is_refused) in [
         ("", TABLE, false),
         ("filter\n", EMPTY, false),
@@ -279,10 +286,12 @@ fn chains_of_ours_in_the_other_build_are_found() {
             "nothing is asked where there is nothing"
         );
     }
+
     let tools = ToolSettings {
         backend: IptablesBackend::Legacy,
         ..NFT
     };
+
     let refused = |row| {
         refuse_other(
             &mut Scripted::of(&[row, ("ip6tables-nft-save -c", 0, "", "")]),
@@ -307,6 +316,7 @@ fn chains_of_ours_in_the_other_build_are_found() {
         !refused(("iptables -V", 0, "", "")),
         "there is no such program"
     );
+
     let by_nft = |chain: &str| {
         let text = format!(
             "table ip filter {{\n\tchain {chain} {{\n\t\ttype filter hook forward priority \
@@ -318,6 +328,7 @@ fn chains_of_ours_in_the_other_build_are_found() {
         )
     };
     assert_eq!(by_nft("FORWARD"), Ok(()));
+
     assert_eq!(
         by_nft("pal-FORWARD"),
         Err(KernelProblem::OtherBackend(IptablesBackend::Nft)),
@@ -332,6 +343,7 @@ fn a_lock_that_is_held_is_told_from_one_that_cannot_be_had() {
     let not_to_be_had = "Fatal: can't open lock file /run/xtables.lock: Read-only file system\n";
     let refused = "iptables-nft-restore v1.8.9 (nf_tables): \nline 37: RULE_INSERT failed (Too \
                    many links): rule in chain FORWARD\n";
+
     for (program, status, words, is_busy) in [
         ("iptables-legacy-restore", 4, held, true),
         ("iptables-legacy-restore", 4, "", true),

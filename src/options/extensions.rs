@@ -82,6 +82,7 @@ impl FromStr for ExtensionName {
         let is_short = (1..=LONGEST_NAME).contains(&name.len());
         let is_target = is_short && is_of(u8::is_ascii_uppercase);
         let is_match = is_short && is_of(u8::is_ascii_lowercase);
+
         if OWN_MATCHES.contains(&name) {
             let problem = "is allowed always, in the form in which palisade writes it";
             return Err(format!("`{name}` {problem}"));
@@ -89,10 +90,12 @@ impl FromStr for ExtensionName {
         if KnownExtension::find(name).is_some() {
             return Ok(Self(name.to_owned()));
         }
+
         let known = |known: &[KnownExtension]| {
             let names: Vec<&str> = known.iter().map(|known| known.name).collect();
             names.join(", ")
         };
+
         match (is_target, is_match) {
             (true, _) => Err(format!(
                 "`{name}` may do more than drop or observe; targets that may be allowed: {}",

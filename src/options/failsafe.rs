@@ -29,7 +29,7 @@ pub struct FailsafePort {
     pub port: PortRange,
 }
 
-/// Calico's defaults (reference §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, etcd of
+/// Calico's defaults (semantics §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, etcd of
 /// old clusters; and DNS outward.
 const INBOUND: &str =
     "tcp:22, udp:68, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
@@ -82,6 +82,7 @@ fn failsafe(item: &str) -> Result<FailsafePort, String> {
              `tcp:[2001:db8::/32]:22`, or `none` alone"
         )
     };
+
     let Some((protocol, rest)) = item.split_once(':') else {
         return Ok(FailsafePort {
             protocol: Protocol::TCP,
@@ -89,6 +90,7 @@ fn failsafe(item: &str) -> Result<FailsafePort, String> {
             port: port(item).ok_or_else(wrong)?,
         });
     };
+
     let protocol = match protocol.to_ascii_lowercase().as_str() {
         "tcp" => Protocol::TCP,
         "udp" => Protocol::UDP,
@@ -101,6 +103,7 @@ fn failsafe(item: &str) -> Result<FailsafePort, String> {
             port: port(rest).ok_or_else(wrong)?,
         });
     };
+
     let bare = prefix
         .strip_prefix('[')
         .and_then(|prefix| prefix.strip_suffix(']'));

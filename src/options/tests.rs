@@ -12,6 +12,7 @@ fn failsafe_ports_are_written_as_in_calico() {
         ("tcp:[2001:db8::/32]:22", "tcp:[2001:db8::/32]:22"),
         ("none", ""),
     ];
+
     for (text, expected) in cases {
         let list: FailsafeList = text.parse().unwrap();
         assert_eq!(
@@ -24,6 +25,7 @@ fn failsafe_ports_are_written_as_in_calico() {
             "{text}"
         );
     }
+
     for text in [
         "",
         "0",
@@ -38,6 +40,7 @@ fn failsafe_ports_are_written_as_in_calico() {
     ] {
         assert!(text.parse::<FailsafeList>().is_err(), "{text}");
     }
+
     assert_eq!(
         FailsafePorts::default().inbound.0.len() + FailsafePorts::default().outbound.0.len(),
         18
@@ -59,6 +62,7 @@ fn interfaces_are_names_or_beginnings() {
         );
         assert_eq!(pattern.to_string(), text);
     }
+
     for text in [
         "",
         "+",

@@ -31,6 +31,7 @@ impl<'sink, 'out> DotWriter<'sink, 'out> {
                 _ => out.push(letter),
             }
         }
+
         out.push('"');
         self.0.put(&out);
     }

@@ -76,6 +76,7 @@ fn escaped(json: &str) -> String {
         }
         is_behind_hash = is_hash;
     }
+
     out
 }
 

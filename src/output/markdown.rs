@@ -83,6 +83,7 @@ fn is_plain(word: &str) -> bool {
         |letter: char| letter.is_alphanumeric() || letter == '_' || PLAIN.contains(letter);
     let lower = word.to_ascii_lowercase();
     let is_link = word.contains("://") || LINKS.iter().any(|begin| lower.contains(begin));
+
     // `-`, `1.` and `1)` begin a list, `---` is a rule
     let is_list = word.starts_with('-')
         || word
@@ -104,16 +105,19 @@ fn span(text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
+
     let longest = text
         .split(|letter| letter != '`')
         .map(str::len)
         .max()
         .unwrap_or_default();
     let fence = "`".repeat(longest + 1);
+
     let gap = if text.starts_with('`') || text.ends_with('`') {
         " "
     } else {
         ""
     };
+
     format!("{fence}{gap}{text}{gap}{fence}")
 }

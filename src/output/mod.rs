@@ -4,12 +4,12 @@
 //! names, answers of tools, comments of scripts. Out: bytes of a terminal, JSON, CSV, Markdown, DOT
 //! or XML.
 //!
-//! A [`OutputSink`] is the only thing that standard output and standard error accept, and only the media
-//! of this room write to one. Their methods take `&'static str` for what is structure (line ends,
-//! commas, braces), and escape everything else. So a caller cannot forget to escape: text that was
-//! put together at run time has no other way out. No type marks text as "from the input", because
-//! such a mark would be lost wherever two texts are joined; instead, all text that is not a literal
-//! counts as hostile.
+//! A [`OutputSink`] is the only thing that standard output and standard error accept, and only the
+//! media of this room write to one. Their methods take `&'static str` for what is structure (line
+//! ends, commas, braces), and escape everything else. So a caller cannot forget to escape: text
+//! that was put together at run time has no other way out. No type marks text as "from the input",
+//! because such a mark would be lost wherever two texts are joined; instead, all text that is not a
+//! literal counts as hostile.
 //!
 //! | medium | a control, invisible or bidirectional character | and |
 //! |---|---|---|

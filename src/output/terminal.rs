@@ -72,6 +72,7 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
         let mut rest = line;
         let mut shown = String::new();
         let mut plain = String::new();
+
         while let Some(style) = StyleSequence::first_in(rest) {
             let (before, after) = rest.split_at(style.start);
             let (sequence, behind) = after.split_at(style.length);
@@ -80,6 +81,7 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
             shown.push_str(sequence);
             rest = behind;
         }
+
         let _ = write!(VisibleWriter(&mut plain), "{rest}");
         let _ = write!(VisibleWriter(&mut shown), "{rest}");
         // a line that could be a command loses its colours

@@ -104,6 +104,7 @@ fn literals_have_lines_and_addresses_stay() {
         out.line("  ::: a.yaml:1:2");
         out.literal("end");
     });
+
     assert_eq!(
         text,
         "a\n\n  b\nc 1\n::/0 to ::1\n::ffff:10.0.0.1, ::2\n  ::: a.yaml:1:2\nend"
@@ -175,6 +176,7 @@ fn markdown_has_no_marks_outside_of_code() {
             assert!(!plain.contains(link), "{row:?}");
         }
     }
+
     let plain = "shop/Deployment/web_1 (10.0.0.1) → outside 0.0.0.0/0: \"TCP\" 80,443; p.yaml:12 -";
     let shown = printed(|out| MarkdownWriter::on(out).text(plain));
     assert_eq!(shown, plain.replace('_', "\\_").replace(" -", " `-`"));
@@ -201,6 +203,7 @@ fn without_code(text: &str) -> String {
         out.push_str(before);
         rest = inside.get(end + length..).unwrap_or_default();
     }
+
     out + rest
 }
 

@@ -105,13 +105,16 @@ pub(super) fn without_commands(line: &str) -> Cow<'_, str> {
     if !is_command && !has_mark(line) {
         return Cow::Borrowed(line);
     }
+
     let mut safe = line.to_owned();
     if is_command {
         safe = safe.replacen(':', "\\u{3a}", 1);
     }
+
     if has_mark(&safe) {
         safe = safe.replace(COMMAND_MARK, "#\\u{23}");
     }
+
     Cow::Owned(safe)
 }
 

@@ -51,10 +51,12 @@ impl FromStr for EndpointPattern {
         if let Some(addresses) = addresses(text) {
             return addresses.map(Self::Addresses);
         }
+
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|part| part.is_empty()) {
             return Err(FORMS.to_owned());
         }
+
         let owned = |part: &str| part.to_owned();
         match parts.as_slice() {
             [namespace, name] => Ok(match name.strip_prefix("sa:") {
@@ -102,9 +104,11 @@ impl EndpointPattern {
         if let Self::Addresses(cidr) = self {
             return Ok(PatternMembers::Addresses(*cidr));
         }
+
         let meant = inventory
             .endpoints_with_ids()
             .filter(|(_, endpoint)| self.means(endpoint));
+
         let meant: Vec<EndpointId> = meant.map(|(id, _)| id).collect();
         if meant.is_empty() {
             Err(self.unknown(inventory))
@@ -141,6 +145,7 @@ impl EndpointPattern {
                 format!("no endpoint runs as the service account `{namespace}/{name}`"),
             );
         }
+
         let text = self.to_string();
         let short = match self {
             Self::Endpoint {
@@ -156,6 +161,7 @@ impl EndpointPattern {
             .map(String::as_str)
             .or_else(|| nearest(&short, known.iter().map(String::as_str)));
         let help = near.map(|near| format!("did you mean `{near}`?"));
+
         Diagnostic::new(
             Code::UnknownEndpoint,
             format!("there is no endpoint `{text}` in the input"),

@@ -91,6 +91,7 @@ impl Packet {
         let Some(original) = self.original else {
             return self.flow;
         };
+
         let ports = self.flow.ports.map(|ports| PortPair {
             destination: original.port.unwrap_or(ports.destination),
             ..ports

@@ -14,6 +14,7 @@ fn subjects_print_as_they_are_written() {
     ] {
         assert_eq!(text.parse::<EndpointPattern>().unwrap().to_string(), text);
     }
+
     for text in [
         "",
         "pod",

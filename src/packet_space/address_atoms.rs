@@ -70,6 +70,7 @@ impl AddressAtoms {
             ranges: Vec::new(),
         };
         addresses.intern(Vec::new());
+
         for family in Family::BOTH {
             let of_family = lists
                 .prefixes
@@ -84,6 +85,7 @@ impl AddressAtoms {
             of_family.for_each(|(prefix, list)| sweep.begin(*prefix, *list));
             sweep.end();
         }
+
         addresses
     }
 
@@ -141,10 +143,12 @@ impl PrefixSweep<'_> {
             .open
             .last()
             .map_or(PrefixListsId::NONE, |(_, lists)| *lists);
+
         let mut lists = self.addresses.lists(around).to_vec();
         if let Err(place) = lists.binary_search(&list) {
             lists.insert(place, list);
         }
+
         self.fill(range.first.checked_sub(1), around);
         let lists = self.addresses.intern(lists);
         match self.open.last_mut() {
@@ -172,6 +176,7 @@ impl PrefixSweep<'_> {
         let (Some(first), Some(last)) = (self.next, last) else {
             return;
         };
+
         if first <= last {
             self.addresses.ranges.push((
                 AddressRange {
@@ -217,6 +222,7 @@ impl AddressRange {
         let hosts = u128::MAX
             .checked_shr(128 - (width - u32::from(prefix.prefix())))
             .unwrap_or(0);
+
         Self {
             last: first.first | hosts,
             ..first
@@ -256,6 +262,7 @@ impl AddressRange {
                 .filter(inside)
                 .map(move |gone| bits(gone).checked_add(1)),
         );
+
         let lasts = addresses
             .iter()
             .filter(inside)
@@ -289,6 +296,7 @@ impl AddressRange {
                 .checked_shl(hosts.into())
                 .and_then(|size| first.checked_add(size));
         }
+
         prefixes
     }
 }

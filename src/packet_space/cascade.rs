@@ -1,8 +1,8 @@
 //! Rules that are asked one after another, gone through many at a time.
 //!
 //! A rule that is about all places alike takes some traffic off its way. What several such rules in
-//! a row take is again of that form, so that a row of any length is applied at once: [`RuleCascade`]
-//! joins rules by twos, fours and so on, when first asked.
+//! a row take is again of that form, so that a row of any length is applied at once:
+//! [`RuleCascade`] joins rules by twos, fours and so on, when first asked.
 //!
 //! Cost: each joint is made once, of two others. To go through any range of `n` rules takes at most
 //! `2 log n` joints, of which each costs a word for 64 classes of traffic; only the outcome becomes
@@ -131,6 +131,7 @@ impl<const SINKS: usize> RuleCascade<SINKS> {
         if let Some(known) = self.joints.get(&(level, number)) {
             return *known;
         }
+
         let first = self.joint(below, 2 * number, traffic);
         let second = self.joint(below, 2 * number + 1, traffic);
         let joint = first.then(second, traffic);

@@ -1,8 +1,8 @@
 //! Who can be at an end of a flow, in classes that no rule can tell apart.
 //!
-//! In: [`ResolvedPolicy`]. Out: [`EndpointClasses`]: every endpoint's addresses and all addresses outside, each in
-//! a class. Two places of a class have the same policies and match the same rules, whatever is at
-//! the other end.
+//! In: [`ResolvedPolicy`]. Out: [`EndpointClasses`]: every endpoint's addresses and all addresses
+//! outside, each in a class. Two places of a class have the same policies and match the same rules,
+//! whatever is at the other end.
 //!
 //! Cost: the members of all selectors, the prefixes of all lists, and sorting.
 
@@ -142,6 +142,7 @@ pub(super) fn port_numbers<'input>(resolved: &ResolvedPolicy<'input>) -> PortNum
             .or_default()
             .insert((port.protocol, port.number));
     }
+
     numbers
 }
 
@@ -158,6 +159,7 @@ pub(super) fn add_rule_cuts(
             cuts.message(protocol, icmp);
         }
     }
+
     for (side, peer) in [
         (Side::Source, &rule.source),
         (Side::Destination, &rule.destination),
@@ -225,6 +227,7 @@ impl<'input> EndpointClasses<'input> {
         for prefixes in others {
             lists.add(prefixes);
         }
+
         let known = KnownPrefixes::collect(resolved, &mut lists);
         let addresses = AddressAtoms::from_lists(lists);
         let mut places = Self {
@@ -238,6 +241,7 @@ impl<'input> EndpointClasses<'input> {
         places.add_endpoints(resolved);
         places.add_outside(resolved.inventory);
         places.index(resolved.inventory);
+
         places
     }
 
@@ -268,6 +272,7 @@ impl<'input> EndpointClasses<'input> {
                 .find(|place| place.address == Some(address))
                 .map(|place| place.class);
         }
+
         let at = AddressRange::at(address);
         let holds = |range: &AddressRange| {
             range.family == at.family && (range.first..=range.last).contains(&at.first)
@@ -292,6 +297,7 @@ impl<'input> EndpointClasses<'input> {
         let selections = selections(resolved);
         let names = port_names(resolved);
         let mut ids: FxHashMap<EndpointClassKey<'input>, EndpointClassId> = FxHashMap::default();
+
         for (id, endpoint) in inventory.endpoints_with_ids() {
             let selection = selections.get(id.index()).copied().unwrap_or_default();
             let places = ends(endpoint).map(|(family, address)| {
@@ -338,6 +344,7 @@ impl<'input> EndpointClasses<'input> {
             .flat_map(|endpoint| endpoint.addresses.iter().copied())
             .collect();
         taken.sort_unstable();
+
         let mut ids: FxHashMap<(Family, PrefixListsId), EndpointClassId> = FxHashMap::default();
         for (range, lists) in self.addresses.ranges() {
             let from = taken.partition_point(|address| *address < range.first_address());
@@ -389,6 +396,7 @@ impl<'input> KnownPrefixes<'input> {
             known.side(&rule.source, resolved, lists);
             known.side(&rule.destination, resolved, lists);
         }
+
         let names = port_names(resolved);
         for (id, host) in resolved.host_endpoints_with_ids() {
             if host.ports.iter().any(|port| names.contains(&*port.name)) {
@@ -398,6 +406,7 @@ impl<'input> KnownPrefixes<'input> {
                 ));
             }
         }
+
         known
     }
 
@@ -411,6 +420,7 @@ impl<'input> KnownPrefixes<'input> {
             AddressCondition::Any => None,
             AddressCondition::In(nets) => Some(nets.as_slice()),
         };
+
         for nets in wanted
             .into_iter()
             .chain((!peer.not_nets.is_empty()).then_some(peer.not_nets.as_slice()))
@@ -419,6 +429,7 @@ impl<'input> KnownPrefixes<'input> {
                 .entry(nets)
                 .or_insert_with(|| lists.add(nets.iter().copied()));
         }
+
         let selected = match peer.selected {
             PeerSelection::Anyone => None,
             PeerSelection::By(selector) => Some(selector),
@@ -428,10 +439,12 @@ impl<'input> KnownPrefixes<'input> {
                 .entry(selector)
                 .or_insert_with(|| lists.add(beside_endpoints(selector, resolved)));
         }
+
         let Some(key) = &peer.service else { return };
         let Some(service) = resolved.inventory.services.get(key) else {
             return;
         };
+
         self.backends
             .entry(key)
             .or_insert_with(|| lists.add(service.addresses.iter().copied().map(Cidr::host)));
@@ -471,6 +484,7 @@ fn beside_endpoints(selector: SelectorId, resolved: &ResolvedPolicy<'_>) -> Vec<
         .iter()
         .filter_map(|id| resolved.host_endpoint(*id))
         .flat_map(|host| host.addresses.iter().copied());
+
     let nodes = members
         .nodes
         .iter()
@@ -490,6 +504,7 @@ fn ends(endpoint: &Endpoint) -> impl Iterator<Item = (Family, Option<IpAddr>)> {
             Some(*address),
         )
     });
+
     let open = Family::BOTH
         .into_iter()
         .filter(|_| endpoint.addresses.is_empty())
@@ -513,6 +528,7 @@ fn selections(resolved: &ResolvedPolicy<'_>) -> Vec<u32> {
             });
         }
     }
+
     numbers
 }
 

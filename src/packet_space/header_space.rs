@@ -1,8 +1,8 @@
 //! What packets carry, cut into classes that no rule can tell apart, and sets of such classes.
 //!
-//! In: the [`PartitionBuilder`] that rules make. Out: [`HeaderSpace`], which knows every class and every set of
-//! classes that was asked for. A set is a number ([`HeaderSetId`]); equal sets have equal numbers, so
-//! that to compare two answers is to compare numbers.
+//! In: the [`PartitionBuilder`] that rules make. Out: [`HeaderSpace`], which knows every class and
+//! every set of classes that was asked for. A set is a number ([`HeaderSetId`]); equal sets have
+//! equal numbers, so that to compare two answers is to compare numbers.
 //!
 //! Cost: a set takes a bit a class, once; an operation costs that, or a look-up when it was made
 //! before.
@@ -155,6 +155,7 @@ impl HeaderSpace {
         WITH_MESSAGES
             .iter()
             .for_each(|protocol| message_classes(*protocol, cuts, &mut classes));
+
         let special = |protocol: &Protocol| {
             cut_by_ports.contains(protocol) || WITH_MESSAGES.contains(protocol)
         };
@@ -163,6 +164,7 @@ impl HeaderSpace {
             .filter(|protocol| !special(protocol));
         let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) =
             rest.partition(|protocol| cuts.protocols.contains(protocol));
+
         classes.extend(
             named
                 .into_iter()
@@ -174,10 +176,12 @@ impl HeaderSpace {
         } else {
             unnamed
         };
+
         classes.push(HeaderClass::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
         let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));
         let messages = by_type(&classes);
+
         let mut traffic = Self {
             classes,
             sets: IndexSet::default(),
@@ -190,6 +194,7 @@ impl HeaderSpace {
         };
         traffic.select(|_| false);
         traffic.select(|_| true);
+
         traffic
     }
 
@@ -210,6 +215,7 @@ impl HeaderSpace {
         if let Some(known) = self.of_rules.get(&(protocol, icmp)) {
             return *known;
         }
+
         let id = match icmp {
             IcmpMatch::Any => self.select(|class| class.is_of(protocol)),
             IcmpMatch::Is(icmp) => {
@@ -228,6 +234,7 @@ impl HeaderSpace {
             }
         };
         self.of_rules.insert((protocol, icmp), id);
+
         id
     }
 
@@ -253,12 +260,14 @@ impl HeaderSpace {
         if let Some(known) = known(&self.of_ports) {
             return known;
         }
+
         let id = self.of_ports_at(side, ranges);
         let [source, destination] = &mut self.of_ports;
         match side {
             Side::Source => source.insert(ranges.into(), id),
             Side::Destination => destination.insert(ranges.into(), id),
         };
+
         id
     }
 
@@ -269,11 +278,13 @@ impl HeaderSpace {
             Side::Destination => &self.destinations,
         };
         let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
+
         for range in ranges {
             for (_, classes) in by_port.range(range.first()..=range.last()) {
                 classes.iter().for_each(|class| mark(&mut words, *class));
             }
         }
+
         self.intern(words)
     }
 
@@ -363,11 +374,13 @@ impl HeaderSpace {
         if matches!(set, Self::NONE | Self::ALL) {
             return set;
         }
+
         let within = |class: &HeaderClass| {
             class
                 .port(Side::Destination)
                 .is_none_or(|(first, last)| (first..=last).contains(&port))
         };
+
         let targets: FxHashSet<HeaderClass> = self
             .classes(set)
             .filter(|class| within(class))
@@ -420,6 +433,7 @@ impl HeaderSpace {
                 None
             }
         });
+
         of_kind.fold((false, false), |(_, code_named), code| {
             (true, code_named || code == Some(message.code))
         })
@@ -444,6 +458,7 @@ impl HeaderSpace {
         if let Some(known) = self.made.get(&(operation, left, right)) {
             return *known;
         }
+
         let pairs = self.words(left).iter().zip(self.words(right));
         let combined = pairs.map(|(left, right)| match operation {
             SetOperation::And => left & right,
@@ -451,6 +466,7 @@ impl HeaderSpace {
             SetOperation::Less => left & !right,
         });
         let combined = combined.collect();
+
         let id = self.intern(combined);
         self.made.insert((operation, left, right), id);
         id
@@ -512,6 +528,7 @@ impl HeaderClass {
     /// What one packet of the class carries: protocol, ports, message.
     pub fn example(&self) -> Option<(Protocol, Option<PortPair>, Option<IcmpMessage>)> {
         let protocol = self.protocol()?;
+
         Some(match self {
             HeaderClass::Ports {
                 source,
@@ -546,6 +563,7 @@ impl HeaderClass {
         traffic: &HeaderSpace,
     ) -> bool {
         let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
+
         match self {
             HeaderClass::Ports {
                 protocol: own,
@@ -640,6 +658,7 @@ fn by_type(classes: &[HeaderClass]) -> FxHashMap<u8, Vec<(Option<u8>, usize)>> {
             by_type.entry(*kind).or_default().push((*code, position));
         }
     }
+
     by_type
 }
 
@@ -668,6 +687,7 @@ fn port_classes(protocol: Protocol, cuts: &PartitionBuilder, classes: &mut Vec<H
             .collect();
         firsts.into_iter().zip(lasts)
     };
+
     for source in merged_below_one(
         ranges(Side::Source).collect(),
         cuts.ports.contains_key(&(protocol, Side::Source)),
@@ -698,6 +718,7 @@ fn message_classes(protocol: Protocol, cuts: &PartitionBuilder, classes: &mut Ve
             example,
         }));
     };
+
     for (kind, codes) in named {
         for code in codes {
             push(
@@ -716,6 +737,7 @@ fn message_classes(protocol: Protocol, cuts: &PartitionBuilder, classes: &mut Ve
             other.map(|code| IcmpMessage { kind: *kind, code }),
         );
     }
+
     let other = (0..=u8::MAX).find(|kind| !named.contains_key(kind));
     push(None, None, other.map(|kind| IcmpMessage { kind, code: 0 }));
 }

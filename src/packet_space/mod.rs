@@ -1,11 +1,13 @@
 //! The whole packet space of a cluster, decided.
 //!
-//! In: [`ResolvedPolicy`] policy. Out: for every two places, all the traffic that may go from one to the
-//! other: exact, not sampled. What packets carry is cut into classes that no rule tells apart
-//! ([`HeaderSpace`]), and so is who can send and receive them ([`EndpointClasses`]); [`ReachabilityMatrix`] decides each
-//! pair of classes once. Absent: chains, nodes, hooks, host endpoints' own policy.
+//! In: [`ResolvedPolicy`] policy. Out: for every two places, all the traffic that may go from one
+//! to the other: exact, not sampled. What packets carry is cut into classes that no rule tells
+//! apart ([`HeaderSpace`]), and so is who can send and receive them ([`EndpointClasses`]);
+//! [`ReachabilityMatrix`] decides each pair of classes once. Absent: chains, nodes, hooks, host
+//! endpoints' own policy.
 //!
-//! Two clusters can be asked about the same traffic, when [`PartitionBuilder`] of both go into one [`HeaderSpace`].
+//! Two clusters can be asked about the same traffic, when [`PartitionBuilder`] of both go into one
+//! [`HeaderSpace`].
 
 mod address_atoms;
 mod pair_set;

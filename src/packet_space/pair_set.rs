@@ -1,8 +1,8 @@
 //! Pairs of places, many at once.
 //!
-//! Places are numbers here. A [`PairBlock`] is all pairs of a source out of one set and a destination
-//! out of another; a question about one end splits it in two, and blocks of which the same is known
-//! become one again.
+//! Places are numbers here. A [`PairBlock`] is all pairs of a source out of one set and a
+//! destination out of another; a question about one end splits it in two, and blocks of which the
+//! same is known become one again.
 //!
 //! Cost: a split or a union costs a word for 64 places.
 
@@ -83,6 +83,7 @@ impl LocationSet {
             pairs().any(|(own, other)| own & other != 0),
             pairs().any(|(own, other)| own & !other != 0),
         );
+
         match (some_in, some_out) {
             (false, false) => (None, None),
             (true, false) => (Some(self.clone()), None),
@@ -136,6 +137,7 @@ impl PairBlock {
             Side::Source => self.sources.split(by),
             Side::Destination => self.destinations.split(by),
         };
+
         let with = |end: LocationSet| match side {
             Side::Source => Self {
                 sources: end,
@@ -164,16 +166,19 @@ pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(PairBlock, Known)>) -> Vec<(
     if blocks.len() < 2 {
         return blocks;
     }
+
     let mut by_source: IndexMap<(LocationSet, Known), LocationSet, FxBuildHasher> =
         IndexMap::default();
     for (block, known) in blocks {
         join(&mut by_source, (block.sources, known), block.destinations);
     }
+
     let mut by_destination: IndexMap<(LocationSet, Known), LocationSet, FxBuildHasher> =
         IndexMap::default();
     for ((sources, known), destinations) in by_source {
         join(&mut by_destination, (destinations, known), sources);
     }
+
     by_destination
         .into_iter()
         .map(|((destinations, known), sources)| {

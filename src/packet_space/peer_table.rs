@@ -75,9 +75,11 @@ impl<'input> PeerTable<'input> {
             },
         );
         let (index, is_new) = self.asked.insert_full(asked);
+
         if is_new {
             self.tables.push(work.table(side, peer, protocol));
         }
+
         SideId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
@@ -96,11 +98,13 @@ impl<'work> SideContext<'work, '_> {
                 self.exceptions(peer),
             ),
         };
+
         touched.sort_unstable();
         touched.dedup();
         let rows = touched
             .into_iter()
             .filter_map(|class| Some((class, self.at(side, peer, protocol, class)?)));
+
         SideTable {
             default,
             listed: rows.filter(|(_, traffic)| *traffic != default).collect(),
@@ -117,6 +121,7 @@ impl<'work> SideContext<'work, '_> {
             let list = self.places.known.nets.get(nets.as_slice());
             return Some(list.map_or_else(Vec::new, |list| self.places.in_list(*list).to_vec()));
         }
+
         let key = peer.service.as_ref()?;
         Some(
             self.places
@@ -132,9 +137,11 @@ impl<'work> SideContext<'work, '_> {
         let mut classes = peer
             .not_selected
             .map_or_else(Vec::new, |selector| self.selected(selector));
+
         if let Some(list) = self.places.known.nets.get(peer.not_nets.as_slice()) {
             classes.extend(self.places.in_list(*list));
         }
+
         let wanted = match &peer.ports {
             PortCondition::Any => &[][..],
             PortCondition::In(list) => &list.names,
@@ -149,6 +156,7 @@ impl<'work> SideContext<'work, '_> {
                 .filter(|(id, _)| has_port(self.resolved, *id, name));
             classes.extend(named.flat_map(|(_, list)| self.places.in_list(*list)));
         }
+
         classes
     }
 
@@ -178,6 +186,7 @@ impl<'work> SideContext<'work, '_> {
         if !self.wants(peer, class) {
             return Some(HeaderSpace::NONE);
         }
+
         let ports = self.ports(side, peer, protocol, Some(class));
         let Some(key) = &peer.service else {
             return Some(ports);
@@ -207,6 +216,7 @@ impl<'work> SideContext<'work, '_> {
                 all
             }
         };
+
         Some(self.traffic.and(ports, answers))
     }
 
@@ -227,6 +237,7 @@ impl<'work> SideContext<'work, '_> {
             AddressCondition::Any => true,
             AddressCondition::In(nets) => in_nets(nets),
         };
+
         is_selected
             && is_in
             && !in_nets(&peer.not_nets)
@@ -243,6 +254,7 @@ impl<'work> SideContext<'work, '_> {
                 .binary_search(&owner)
                 .is_ok()
         });
+
         by_label
             || self
                 .places
@@ -295,6 +307,7 @@ impl<'work> SideContext<'work, '_> {
         let hosts: Vec<_> = hosts
             .filter_map(|(id, _)| resolved.host_endpoint(*id))
             .collect();
+
         let of_endpoint = owner
             .into_iter()
             .flat_map(|owner| &resolved.inventory.endpoint(owner).ports);
@@ -302,7 +315,7 @@ impl<'work> SideContext<'work, '_> {
     }
 
     /// Traffic with ports of a list. The endpoint whose port has a name must be one that the side
-    /// selects (reference §6.1).
+    /// selects (semantics §6.1).
     fn listed(
         &mut self,
         side: Side,
@@ -319,6 +332,7 @@ impl<'work> SideContext<'work, '_> {
         let Some(class) = class.filter(|_| !list.names.is_empty()) else {
             return all;
         };
+
         for port in self.named_ports(peer.selected, class) {
             if list.names.iter().any(|name| **name == *port.name) && is_of(protocol, port.protocol)
             {
@@ -326,6 +340,7 @@ impl<'work> SideContext<'work, '_> {
                 all = self.traffic.or(all, one);
             }
         }
+
         all
     }
 }

@@ -1,7 +1,7 @@
 //! With whom a class of places may speak, for all of them at once.
 //!
-//! In: a [`ClusterSpace`], and the direction that is looked into. Out: [`ReachabilityRows`], which gives for a class
-//! everyone with whom anything may pass.
+//! In: a [`ClusterSpace`], and the direction that is looked into. Out: [`ReachabilityRows`], which
+//! gives for a class everyone with whom anything may pass.
 //!
 //! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an
 //! open view leaves open: those between whom nothing may pass are not looked at where either side's
@@ -53,12 +53,14 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
             .collect();
         let mut by_view: BTreeMap<(Family, PolicyProfileId), Vec<EndpointClassId>> =
             BTreeMap::new();
+
         for (id, class) in space.places.classes() {
             by_view
                 .entry((class.family, relation.view(id, other)))
                 .or_default()
                 .push(id);
         }
+
         let near = vec![HeaderSpace::NONE; families.len()];
         let (others, open, naming) = (Vec::new(), [Vec::new(), Vec::new()], FxHashMap::default());
         let mut rows = Self {
@@ -71,6 +73,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
             near,
             filled: None,
         };
+
         by_view
             .into_iter()
             .for_each(|((family, view), classes)| rows.add_others(family, view, classes));
@@ -87,6 +90,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
                 Family::V6 => v6.push(position),
             }
         }
+
         for (class, seen) in self.relation.exceptions(view) {
             if self.families.get(class.index()) == Some(&family) {
                 self.naming
@@ -95,6 +99,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
                     .push((position, *seen));
             }
         }
+
         self.others.push(ClassesByProfile {
             classes,
             by_default,
@@ -111,6 +116,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         let Some(family) = self.families.get(class.index()).copied() else {
             return row;
         };
+
         let view = self.relation.view(class, self.direction);
         if self.relation.seen_by_default(view) == HeaderSpace::NONE {
             let is_far = |far: &EndpointClassId| self.families.get(far.index()) == Some(&family);
@@ -131,6 +137,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
                 self.add(others, seen, traffic, &mut row);
             }
         }
+
         row.retain(|(_, passing)| *passing != HeaderSpace::NONE);
         row
     }
@@ -162,6 +169,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         };
         let mut next = naming.iter().copied().peekable();
         let mut allowing = Vec::with_capacity(open.len() + naming.len());
+
         for position in open {
             while next.next_if(|row| row.0 < *position).is_some() {}
             if next.peek().is_none_or(|row| row.0 != *position) {
@@ -172,6 +180,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
                 );
             }
         }
+
         let named = naming.iter().filter(|row| row.1 != HeaderSpace::NONE);
         allowing.extend(
             named.filter_map(|(position, seen)| Some((self.others.get(*position)?, *seen))),

@@ -42,6 +42,7 @@ fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
             )
         })
         .collect();
+
     let expected = [
         "0.0.0.0-9.255.255.255 in out",
         "10.0.0.0-10.0.255.255 in out",
@@ -52,12 +53,14 @@ fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
         "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff out in",
     ];
     assert_eq!(shown, expected);
+
     let around = |text: &str| {
         addresses
             .lists(addresses.around(text.parse().unwrap()))
             .to_vec()
     };
     assert_eq!(around("10.1.2.3"), [wide, narrow]);
+
     assert_eq!(around("::1"), [narrow]);
 }
 
@@ -69,6 +72,7 @@ fn a_range_without_addresses_is_the_ranges_between_them() {
     ]
     .map(|text| text.parse().unwrap())
     .to_vec();
+
     let left: Vec<String> = range
         .without(&gone)
         .map(|range| format!("{}-{}", range.first_address(), range.last_address()))
@@ -91,6 +95,7 @@ fn prefixes_of_a_range_are_the_fewest() {
             .collect::<Vec<_>>()
             .join(" ")
     };
+
     let cases = [
         (("0.0.0.0", "255.255.255.255"), "0.0.0.0/0"),
         (("0.0.0.0", "0.0.0.0"), "0.0.0.0"),
@@ -121,6 +126,7 @@ fn prefixes_of_a_range_are_the_fewest() {
     for ((first, last), expected) in cases {
         assert_eq!(texts(range(first, last)), expected, "{first}-{last}");
     }
+
     assert_eq!(range("::1", "::1").family, Family::V6);
 }
 
@@ -153,6 +159,7 @@ fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
         },
     );
     cuts.protocol(Protocol::from_number(47).unwrap());
+
     let mut traffic = HeaderSpace::of(&cuts);
     let classes: Vec<HeaderClass> = traffic.classes(HeaderSpace::ALL).cloned().collect();
     for class in &classes {
@@ -172,12 +179,14 @@ fn sets_that_are_equal_are_one() {
         Side::Destination,
         PortRange::new(80, 80).unwrap(),
     );
+
     let mut traffic = HeaderSpace::of(&cuts);
     let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
     let rest = traffic.of_rule(ProtocolMatch::IsNot(Protocol::TCP), IcmpMatch::Any);
     assert_eq!(traffic.less(HeaderSpace::ALL, tcp), rest);
     assert_eq!(traffic.or(tcp, rest), HeaderSpace::ALL);
     assert_eq!(traffic.and(tcp, rest), HeaderSpace::NONE);
+
     let web = traffic.with_ports(Side::Destination, &[PortRange::new(80, 80).unwrap()]);
     let web_by_tcp = traffic.with_port(Protocol::TCP, Side::Destination, 80);
     assert_eq!(traffic.and(web, tcp), web_by_tcp);
@@ -209,10 +218,12 @@ fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
         .iter()
         .flat_map(|half| halves(half, Side::Destination, &third))
         .collect();
+
     assert_eq!(
         quarters.iter().map(PairBlock::pairs).collect::<Vec<_>>(),
         [35 * 24, 35 * 46, 35 * 24, 35 * 46]
     );
+
     let known = |known: [u8; 4]| merged(quarters.iter().cloned().zip(known).collect());
     let pairs = |blocks: Vec<(PairBlock, u8)>| -> Vec<(usize, u8)> {
         blocks
@@ -220,6 +231,7 @@ fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
             .map(|(block, known)| (block.pairs(), *known))
             .collect()
     };
+
     assert_eq!(known([1, 1, 1, 1]), [(all, 1)]);
     assert_eq!(pairs(known([1, 2, 1, 2])), [(70 * 24, 1), (70 * 46, 2)]);
     assert_eq!(pairs(known([1, 1, 2, 2])), [(35 * 70, 1), (35 * 70, 2)]);
@@ -233,6 +245,7 @@ fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
             .collect::<Vec<_>>(),
         (0..70).step_by(6).collect::<Vec<_>>()
     );
+
     assert!(any.split(&even).1.unwrap().split(&even).0.is_none());
 }
 
@@ -245,6 +258,7 @@ fn packets_that_are_shown_have_ports_that_people_know() {
         PortRange::new(100, 999).unwrap(),
     );
     cuts.ports(Protocol::TCP, Side::Source, PortRange::new(20, 20).unwrap());
+
     let traffic = HeaderSpace::of(&cuts);
     let mut shown: Vec<(u8, u16, u16)> = traffic
         .classes(HeaderSpace::ALL)
@@ -253,6 +267,7 @@ fn packets_that_are_shown_have_ports_that_people_know() {
         .map(|(strangeness, ports)| (strangeness, ports.source, ports.destination))
         .collect();
     shown.sort_by_key(|row| row.0);
+
     let usual = [(0, 49_152, 80), (0, 49_152, 443), (0, 49_152, 5432)];
     assert_eq!(shown[..3], usual);
     assert_eq!(shown[3], (2, 19, 80));

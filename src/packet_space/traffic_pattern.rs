@@ -49,6 +49,7 @@ fn kind(text: &str) -> Result<PatternKind, String> {
             .map(PatternKind::Protocol)
             .ok_or_else(|| format!("`{number}` is no protocol number from 1 to 255"));
     }
+
     let (word, rest) = text
         .split_once('/')
         .map_or((text, None), |(word, rest)| (word, Some(rest)));
@@ -58,6 +59,7 @@ fn kind(text: &str) -> Result<PatternKind, String> {
              number"
         ));
     }
+
     let protocol =
         Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
     match rest {
@@ -98,6 +100,7 @@ fn message(text: &str) -> Result<Icmp, String> {
     let (kind, code) = text
         .split_once('/')
         .map_or((text, None), |(kind, code)| (kind, Some(code)));
+
     Ok(Icmp {
         kind: number(kind)?,
         code: code.map(number).transpose()?,
@@ -148,6 +151,7 @@ impl TrafficPattern {
             PatternKind::Messages(protocol, icmp) => (protocol, IcmpMatch::Is(icmp), None),
         };
         let all = traffic.of_rule(ProtocolMatch::Is(protocol), icmp);
+
         match range {
             None => all,
             Some(range) => {

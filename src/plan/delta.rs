@@ -28,6 +28,7 @@ impl MemberDelta {
     pub(super) fn between(wanted: &[ParsedMember], found: &[ParsedMember]) -> Self {
         let mut delta = Self::default();
         let (mut wanted, mut found) = (wanted.iter().peekable(), found.iter().peekable());
+
         loop {
             match (wanted.peek(), found.peek()) {
                 (None, None) => return delta,
@@ -129,6 +130,7 @@ pub(super) fn is_hitless(
     if operations.len() <= 1 || is_monotone(&operations) {
         return true;
     }
+
     let side = operations.first().and_then(|first| first.side);
     if side.is_none()
         || operations
@@ -138,12 +140,14 @@ pub(super) fn is_hitless(
         return false;
     }
     operations.sort_unstable_by_key(|operation| operation.net);
+
     let holds = |outer: &MemberEdit, inner: &MemberEdit| {
         outer
             .net
             .zip(inner.net)
             .is_some_and(|(outer, inner)| outer.contains(inner))
     };
+
     let mut rest = operations.as_slice();
     while let Some(outer) = rest.first() {
         let end = rest
@@ -156,6 +160,7 @@ pub(super) fn is_hitless(
         }
         rest = behind;
     }
+
     true
 }
 
@@ -179,6 +184,7 @@ fn operations<'delta>(
     let view = looks
         .view(slot, family)
         .filter(|view| view.effect() != MemberEffect::None);
+
     view.into_iter().flat_map(move |view| {
         let operation = move |member: &ParsedMember, effect: MemberEffect| {
             let is_exception = matches!(member, ParsedMember::Net(_, true));

@@ -51,6 +51,7 @@ fn table_of(checked: &CheckedTable) -> ParsedTable {
         chains,
         ..ParsedTable::default()
     };
+
     for (chain, rules) in checked
         .built_in
         .iter()
@@ -71,6 +72,7 @@ fn table_of(checked: &CheckedTable) -> ParsedTable {
             table.hooks.push(hook);
         }
     }
+
     table
 }
 

@@ -27,6 +27,7 @@ pub(super) fn differences(
         .filter(|slot| is_copy(slot))
         .map(base)
         .collect();
+
     for (name, target) in &targets.sets {
         let is_as_ever =
             target.way == FillStrategy::Stands && target.slot == *name && !copied.contains(*name);
@@ -36,6 +37,7 @@ pub(super) fn differences(
             of_set(name, target, comparison.observed, looks)
         });
     }
+
     // a copy that rules still look into belongs to what is said of its set
     let is_live = |slot: &str| looks.has(slot) && targets.sets.contains_key(base(slot).as_str());
     let unused = unused(targets, comparison.observed, looks)
@@ -45,6 +47,7 @@ pub(super) fn differences(
     changes
         .iter()
         .for_each(|change| of_table(change, comparison, &mut found));
+
     found
 }
 
@@ -92,6 +95,7 @@ fn of_set(
             |found| of_members(name, target.set, found),
         ));
     }
+
     let found = looked
         .into_iter()
         .chain(slots(name))
@@ -105,6 +109,7 @@ fn of_set(
     if !can_be_filled(found, target.set) {
         return Some(KernelDifference::SetKind(name.to_owned()));
     }
+
     Some(of_members(name, target.set, found))
 }
 
@@ -120,6 +125,7 @@ fn of_members(name: &str, wanted: &ParsedSet, found: &ParsedSet) -> KernelDiffer
             members.len(),
         )
     });
+
     KernelDifference::Members {
         set: name.to_owned(),
         missing,
@@ -140,6 +146,7 @@ fn of_table(
             (None, _) => out.push(KernelDifference::ExtraChain(change.id, name.to_owned())),
         }
     }
+
     let is_named = |name: &&&str| !change.chains.iter().any(|(other, _)| other == *name);
     out.extend(
         change
@@ -148,6 +155,7 @@ fn of_table(
             .filter(is_named)
             .map(|name| KernelDifference::ExtraChain(change.id, (*name).to_owned())),
     );
+
     out.extend(change.hooks.iter().map(|hooks| KernelDifference::Hook {
         table: change.id,
         chain: hooks.chain.to_owned(),
@@ -182,6 +190,7 @@ fn of_chain(
         .count();
     let [left, right] =
         [left, right].map(|rules| rules.get(..rules.len() - behind).unwrap_or_default());
+
     for at in 0..left.len().max(right.len()) {
         let [wanted, found] = [left.get(at), right.get(at)];
         if wanted.map(RuleText::split_words) != found.map(RuleText::split_words) {

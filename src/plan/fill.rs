@@ -34,6 +34,7 @@ impl FillScript {
         for target in targets.sets.values() {
             script.hide(target, observed);
         }
+
         for SetTarget { slot, way, .. } in targets.sets.values() {
             match way {
                 FillStrategy::Stands | FillStrategy::Fresh | FillStrategy::Lent => {}
@@ -55,6 +56,7 @@ impl FillScript {
                 }
             }
         }
+
         script
     }
 
@@ -75,6 +77,7 @@ impl FillScript {
             ("change", self.exposed, exposed),
         ];
         let visible = about(&visible);
+
         let parts = [
             (hidden, shared_out(self.hidden)),
             (visible, vec![self.visible]),
@@ -131,6 +134,7 @@ pub(super) fn shrink(targets: &SetTargets<'_>) -> (String, usize) {
         }
         count += 1;
     }
+
     (text, count)
 }
 
@@ -151,6 +155,7 @@ fn fill(set: &ParsedSet, slot: &str, observed: &ObservedKernel) -> String {
             .for_each(|_| text.push_str(&format!("destroy {slot}\n")));
         text.push_str(&set.create_line(slot));
     }
+
     add(&set.members, slot, &mut text);
     text
 }
@@ -160,6 +165,7 @@ fn shared_out(texts: Vec<String>) -> Vec<String> {
     if texts.iter().map(String::len).sum::<usize>() < WORTH_TWO {
         return vec![texts.concat()];
     }
+
     let mut halves = [String::new(), String::new()];
     for text in texts {
         halves
@@ -168,6 +174,7 @@ fn shared_out(texts: Vec<String>) -> Vec<String> {
             .into_iter()
             .for_each(|half| half.push_str(&text));
     }
+
     halves.into_iter().filter(|half| !half.is_empty()).collect()
 }
 

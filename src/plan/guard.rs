@@ -50,9 +50,11 @@ impl TransitionGuard {
         };
         let change = put.change(id, &SlotNames::new());
         let (mut on, mut off, mut removal) = (String::new(), String::new(), String::new());
+
         if change.is_commit() {
             change.write(&mut on);
         }
+
         let is_replaced =
             !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
         let observed = ObservedKernel {
@@ -65,6 +67,7 @@ impl TransitionGuard {
             tables: BTreeMap::from([(id, before)]),
             ..DesiredKernel::default()
         };
+
         let taken = TableComparison {
             desired: &before,
             observed: &observed,
@@ -73,6 +76,7 @@ impl TransitionGuard {
         .change(id, &SlotNames::new());
         taken.write(&mut off);
         taken.remove(&mut removal);
+
         Self {
             on,
             off,
@@ -90,6 +94,7 @@ fn behind(put: &TableComparison<'_>, id: TableId) -> ParsedTable {
     for name in left.chains.keys() {
         table.chains.entry(name.clone()).or_default();
     }
+
     let of_others = left
         .hooks
         .iter()

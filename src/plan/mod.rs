@@ -1,12 +1,12 @@
 //! What the kernel is to hold and what it holds, to the calls that bring it there.
 //!
-//! In: a [`DesiredKernel`] state, what was [`ObservedKernel`], and the [`PrintCache`] of how the tools printed what
-//! we wrote. Out: a [`Plan`], a value that can be printed, or run by `apply`. Absent: processes,
-//! files, time.
+//! In: a [`DesiredKernel`] state, what was [`ObservedKernel`], and the [`PrintCache`] of how the
+//! tools printed what we wrote. Out: a [`Plan`], a value that can be printed, or run by `apply`.
+//! Absent: processes, files, time.
 //!
 //! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was
 //! denied and will be denied does not. Each line for ipset is an instant, and each table's commit.
-//! Limits are in ARCHITECTURE, "Changing a running kernel".
+//! `docs/design/updates.md` explains it, and `docs/limits.md` has the exceptions.
 
 mod delta;
 mod desired;
@@ -163,6 +163,7 @@ pub fn between(
     let looks = SetReferences::collect(&observed.tables);
     let targets = SetTargets::choose(&comparison, &looks);
     let changes = comparison.changes(&targets);
+
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
     let orders =
@@ -179,6 +180,7 @@ pub fn between(
             .filter_map(|order| remove_chains(order, tools)),
     ));
     steps.extend(remove_sets(&targets, observed, &looks));
+
     let chains = changes.iter().flat_map(|change| {
         let names = change
             .chains
@@ -187,6 +189,7 @@ pub fn between(
             .chain(change.hooks.iter().map(|hooks| hooks.chain));
         names.map(|name| (change.id, name.to_owned()))
     });
+
     Plan {
         differences: differences::differences(&comparison, &targets, &looks, &changes),
         steps,
@@ -229,6 +232,7 @@ fn fill(
         calls: texts.into_iter().map(call).collect(),
         weight: StepWeight::Must,
     };
+
     FillScript::new(targets, observed)
         .parts()
         .into_iter()
@@ -292,6 +296,7 @@ fn remove_sets(
         .into_iter()
         .collect();
     unused.extend(targets.sets.values().filter_map(|target| target.way.copy()));
+
     let unused: Vec<&str> = unused.into_iter().collect();
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {

@@ -4,9 +4,9 @@
 //! A packet passes where every table lets it. So nothing is opened while the tables that were are
 //! all in force, or those that will be, whatever else is; and nothing is lost while there are no
 //! others than these. A table that is new comes first, then, and one that we leave goes last. Of
-//! those between there may be one, or the filter table and another one with a [`TransitionGuard`] around
-//! both: the tables that were are in force until the other one is written, and from then on those
-//! that will be.
+//! those between there may be one, or the filter table and another one with a [`TransitionGuard`]
+//! around both: the tables that were are in force until the other one is written, and from then on
+//! those that will be.
 //!
 //! Who is tracked, the raw table alone says, and the others ask for it. A raw table that moves that
 //! is one of those between, always.
@@ -85,6 +85,7 @@ impl EarlyTables {
             && is_wanted
             && is_found
             && [wanted, found].into_iter().any(keeps_from_tracking);
+
         Self {
             raw,
             mangle,
@@ -121,10 +122,12 @@ impl<'all> FamilyOrder<'all> {
             .filter(|change| change.id.family == family)
             .collect();
         let early = EarlyTables::new(family, &changes, comparison);
+
         changes.sort_by_key(|change| {
             let stage = early.stage(change);
             (stage, place(change.id.kind, stage))
         });
+
         let written = changes
             .iter()
             .filter(|change| change.is_commit() && change.id.kind != TableKind::Security);
@@ -135,6 +138,7 @@ impl<'all> FamilyOrder<'all> {
         let is_guarded = between.clone().count() > 1
             && between.into_iter().any(|kind| kind == TableKind::Filter);
         let guard = is_guarded.then(|| TransitionGuard::new(family, comparison, targets));
+
         let breaches = [
             (TransitionBreach::Mixed, early.is_mixed()),
             (
@@ -150,6 +154,7 @@ impl<'all> FamilyOrder<'all> {
             .into_iter()
             .filter_map(|(breach, is_there)| is_there.then_some(breach))
             .collect();
+
         Self {
             family,
             changes,
@@ -204,6 +209,7 @@ impl fmt::Display for FamilyOrder<'_> {
                 .map(|_| words.to_owned())
                 .collect::<Vec<_>>()
         };
+
         let mut parts = guarded("security: the filter table that will be, as a guard");
         parts.extend(self.commits().map(ToString::to_string));
         parts.extend(guarded("security: nothing"));

@@ -13,10 +13,12 @@ impl Plan {
         if self.differences.is_empty() {
             out.literal("in sync\n");
         }
+
         self.differences
             .iter()
             .flat_map(KernelDifference::lines)
             .for_each(|line| out.line(line));
+
         for (number, step) in (1..).zip(&self.steps) {
             out.text(format_args!("step {number}: "));
             step.text(&mut out);
@@ -38,6 +40,7 @@ impl PlanStep {
             StepWeight::BestEffort => " (tried again later where it fails)",
         };
         out.line(format_args!("{}{weight}", self.about));
+
         for call in &self.calls {
             out.indented(1, call);
             call.input
@@ -60,6 +63,7 @@ impl KernelDifference {
         else {
             return vec![self.to_string()];
         };
+
         let [wanted, found] = [wanted, found].map(|rule| rule.as_deref().unwrap_or("no rule"));
         let rule = format!("{table}, chain {chain}, rule {number}:");
         vec![

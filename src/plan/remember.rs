@@ -41,6 +41,7 @@ pub fn remember(
         std::mem::take(&mut memory.chains),
         std::mem::take(&mut memory.hooks),
     );
+
     for change in comparison.changes(&targets) {
         let (_, found) = comparison.tables(change.id);
         for (name, wrote) in &change.chains {
@@ -64,6 +65,7 @@ pub fn remember(
             }
         }
     }
+
     memory
 }
 
@@ -82,10 +84,12 @@ pub fn remember_and_plan(
         hooks: BTreeMap::new(),
         ..previous.clone()
     };
+
     let next = between(desired, observed, &nothing, tools);
     if next.written.is_empty() {
         return (nothing, next);
     }
+
     let memory = remember(desired, observed, ran, previous);
     let next = between(desired, observed, &memory, tools);
     (memory, next)

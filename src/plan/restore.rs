@@ -65,6 +65,7 @@ fn named<'observed>(
     let (mut sets, mut names) = (ParsedSets::new(), RestoreNames::new());
     let makeable = observed.sets.iter().filter(|(_, set)| set.kind.is_some());
     let (live, idle): (Vec<_>, Vec<_>) = makeable.partition(|(slot, _)| looks.has(slot));
+
     for (slot, set) in live {
         let own = base(slot);
         let is_taken = untouched.contains(&own) || sets.get(&own).is_some_and(|other| other != set);
@@ -72,12 +73,14 @@ fn named<'observed>(
         sets.insert(name.clone(), set.clone());
         names.insert(slot, name);
     }
+
     for (slot, set) in idle {
         let own = base(slot);
         if !untouched.contains(&own) {
             sets.entry(own).or_insert_with(|| set.clone());
         }
     }
+
     (sets, names)
 }
 
@@ -109,6 +112,7 @@ fn renamed(id: TableId, table: &ParsedTable, names: &RestoreNames<'_>) -> Parsed
             place: RulePosition::At(number),
         }
     });
+
     ParsedTable {
         chains: chains.collect(),
         hooks: hooks.collect(),

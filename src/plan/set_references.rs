@@ -61,6 +61,7 @@ impl<'tables> SetReferences<'tables> {
                 .others
                 .extend(table.sets_of_others.iter().map(String::as_str));
         }
+
         looks
     }
 
@@ -113,6 +114,7 @@ impl ReferenceUse {
             Some("dst") => self.destinations = true,
             Some(_) | None => (self.sources, self.destinations) = (true, true),
         }
+
         match effect {
             MemberEffect::None => {}
             MemberEffect::Opens => self.opening = true,
@@ -163,6 +165,7 @@ fn effect(table: TableKind, rule: &RuleText, look: SetMatch<'_>) -> MemberEffect
         (Some(RuleJump::Jump("LOG")), _) => MemberEffect::None,
         (Some(RuleJump::Jump(_) | RuleJump::Goto(_)) | None, _) => MemberEffect::Unclear,
     };
+
     if look.is_negated {
         effect.reverse()
     } else {

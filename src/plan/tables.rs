@@ -70,6 +70,7 @@ impl<'all> TableComparison<'all> {
             .chain(self.observed.tables.keys())
             .copied()
             .collect();
+
         let changes = ids.into_iter().map(|id| self.change(id, &moved));
         changes
             .filter(|change| change.is_commit() || !change.unwanted.is_empty())
@@ -105,6 +106,7 @@ impl<'all> TableComparison<'all> {
         let is_left = |(name, rules): &(&'all String, &Vec<RuleText>)| {
             !wanted.chains.contains_key(*name) && !rules.is_empty()
         };
+
         chains.extend(
             found
                 .chains
@@ -112,6 +114,7 @@ impl<'all> TableComparison<'all> {
                 .filter(is_left)
                 .map(|(name, _)| (name.as_str(), Vec::new())),
         );
+
         let unwanted = found
             .chains
             .keys()
@@ -127,6 +130,7 @@ impl<'all> TableComparison<'all> {
             (false, true) => TableStage::Left,
             (false, false) => TableStage::Other,
         };
+
         TableChange {
             id,
             chains,
@@ -147,6 +151,7 @@ impl<'all> TableComparison<'all> {
         let rules: Vec<Cow<'all, RuleText>> =
             rules.iter().map(|rule| rendered(rule, moved)).collect();
         let found = self.tables(id).1.chains.get(name);
+
         let is_right = found.is_some_and(|found| {
             let (wrote, read): (Vec<&RuleText>, Vec<&RuleText>) = (
                 rules.iter().map(Cow::as_ref).collect(),
@@ -188,6 +193,7 @@ impl<'all> TableComparison<'all> {
             self.memory
                 .is_some_and(|memory| memory.has_hooks(id, chain, &hooks.wrote(), &hooks.read()))
         };
+
         let is_right =
             hooks.is_placed() && (are_equal(&hooks.wrote(), &hooks.read()) || is_remembered());
         (!is_right).then_some(hooks)
@@ -212,6 +218,7 @@ impl HookJumps<'_> {
             .found
             .iter()
             .partition(|hook| hook.rule.text().contains('\n'));
+
         let by_number = by_number
             .into_iter()
             .rev()
@@ -238,11 +245,13 @@ impl HookJumps<'_> {
         if !exact.is_empty() {
             return exact;
         }
+
         let (mut heads, tails): (Vec<_>, Vec<_>) = self
             .wanted
             .iter()
             .partition(|(place, _)| *place == RulePosition::Head);
         heads.reverse(); // each was put before those that were there
+
         let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
         (1..)
             .zip(heads)
@@ -264,6 +273,7 @@ impl HookJumps<'_> {
                 None
             });
         }
+
         exact.sort_by_key(|(number, _)| *number);
         let others = self.length.saturating_sub(self.found.len());
         let ends = others.saturating_add(1)..;
@@ -293,6 +303,7 @@ impl TableChange<'_> {
         self.hooks
             .iter()
             .for_each(|hooks| lines.extend(hooks.removals()));
+
         for (name, rules) in &self.chains {
             lines.extend(
                 rules
@@ -300,6 +311,7 @@ impl TableChange<'_> {
                     .map(|rule| format!("-A {name} {}", rule.text())),
             );
         }
+
         for hooks in &self.hooks {
             lines.extend(hooks.wanted.iter().filter_map(|(place, rule)| match place {
                 RulePosition::Head => Some(format!("-I {} 1 {}", hooks.chain, rule.text())),
@@ -311,6 +323,7 @@ impl TableChange<'_> {
                 exact.map(|(number, rule)| format!("-I {} {number} {}", hooks.chain, rule.text())),
             );
         }
+
         lines.push("COMMIT".to_owned());
         lines.iter().for_each(|line| push_line(out, line));
     }
@@ -332,6 +345,7 @@ impl fmt::Display for TableChange<'_> {
         let mut parts = Vec::new();
         let (empty, full): (Vec<_>, Vec<_>) =
             self.chains.iter().partition(|(_, rules)| rules.is_empty());
+
         for (chains, about) in [(full, ""), (empty, " without rules")] {
             match chains.len() {
                 0 => {}
@@ -339,10 +353,12 @@ impl fmt::Display for TableChange<'_> {
                 many => parts.push(format!("{many} chains{about}")),
             }
         }
+
         if !self.hooks.is_empty() {
             let chains: Vec<&str> = self.hooks.iter().map(|hooks| hooks.chain).collect();
             parts.push(format!("jumps from {}", chains.join(", ")));
         }
+
         parts
             .iter()
             .enumerate()
@@ -363,6 +379,7 @@ pub(super) fn copied(table: &ParsedTable, moved: &SlotNames<'_>) -> ParsedTable 
         rule: owned(&hook.rule),
         place: RulePosition::Number(1),
     });
+
     ParsedTable {
         chains: chains.collect(),
         hooks: hooks.collect(),

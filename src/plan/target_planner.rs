@@ -66,16 +66,20 @@ impl<'desired> SetTargets<'desired> {
             changes: InPlaceChanges::new(),
             seen: BTreeMap::new(),
         };
+
         desired
             .sets
             .iter()
             .for_each(|(name, set)| chooser.begin(name, set));
+
         if !chooser.changes.is_empty() {
             chooser.open_and_close(&gates::gate_sets(comparison, &chooser.targets));
         }
+
         if chooser.changes.is_empty() {
             return chooser.targets; // no rule looks into what is filled, but for gates
         }
+
         chooser.wanted_looks = SetReferences::collect(&desired.tables);
         let committing = comparison.committing(&chooser.targets);
         chooser.settle(committing);
@@ -105,6 +109,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
             }
             (None, None) => self.fresh(name, set),
         };
+
         self.targets.sets.insert(name, SetTarget { set, slot, way });
     }
 
@@ -117,6 +122,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
             .iter()
             .filter(|(_, change)| is_gate(change))
             .map(|(name, _)| *name);
+
         for name in names.collect::<Vec<&str>>() {
             let Some((way, families)) = self.gate(name) else {
                 continue;
@@ -190,6 +196,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
                 self.observed.unlisted.contains(slot) || self.desired.untouched.contains(slot);
             !is_looked_into && !is_fixed
         };
+
         slots(name)
             .filter(is_free)
             .min_by_key(|slot| match self.observed.sets.get(slot) {
@@ -206,6 +213,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, FillStrategy::Lent))) {
             return found;
         }
+
         let mut there = slots(name).filter_map(|slot| {
             Some((
                 self.observed
@@ -255,6 +263,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
                 None => {}
             }
         }
+
         let hows: Vec<(&str, ChangeKind)> = self
             .changes
             .keys()
@@ -278,10 +287,12 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         for family in self.families(name) {
             self.seen.entry(family).and_modify(|count| *count -= 1);
         }
+
         self.changes.remove(name);
         let Some(set) = self.desired.sets.get(name) else {
             return;
         };
+
         let (slot, way) = self.fresh(name, set);
         if let Some(target) = self.targets.sets.get_mut(name) {
             (target.slot, target.way) = (slot, way);
@@ -306,6 +317,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         {
             return true; // `in_place` has seen to it
         }
+
         let changes: Vec<(&str, &MemberDelta)> = seen
             .iter()
             .filter_map(|name| self.changes.get(name))
@@ -329,6 +341,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         let by_lines = is_hitless
             && is_roomy(found, set.members.len())
             && !delta.ends_a_length(&found.members);
+
         let copy = self
             .free(name, set)
             .filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));

@@ -134,6 +134,7 @@ fn the_last_of_a_length_does_not_go_in_place() {
             .map(|word| ParsedMember::Net(crate::net::Cidr::parse_lenient(word).unwrap(), false))
             .collect()
     };
+
     for (found, gone, expected) in LENGTHS {
         let found: Vec<ParsedMember> = members(found);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Addresses as written to checked prefixes (reference §2.2, §2.6).
+//! Addresses as written to checked prefixes (semantics §2.2, §2.6).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest;
@@ -8,19 +8,22 @@ use crate::policy::NetworkSet;
 use crate::source::{Spanned, SpannedString};
 
 /// Prefixes of a rule: with a length, without host bits.
-pub(super) fn prefixes(written: &[SpannedString], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {
+pub(super) fn prefixes(
+    written: &[SpannedString],
+    diagnostics: &mut Diagnostics,
+) -> Vec<Spanned<Cidr>> {
     written
         .iter()
-        .filter_map(|text| prefix(text, found))
+        .filter_map(|text| prefix(text, diagnostics))
         .collect()
 }
 
 /// One prefix of a rule.
-pub(super) fn prefix(text: &SpannedString, found: &mut Diagnostics) -> Option<Spanned<Cidr>> {
+pub(super) fn prefix(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<Spanned<Cidr>> {
     match Cidr::parse_strict(&text.value) {
         Ok(cidr) => Some(Spanned::new(cidr, text.span)),
         Err(error) => {
-            found.push(bad_prefix(text, error));
+            diagnostics.push(bad_prefix(text, error));
             None
         }
     }
@@ -48,21 +51,23 @@ fn bad_prefix(text: &SpannedString, error: CidrError) -> Diagnostic {
             )
         }
     };
+
     Diagnostic::at(Code::InvalidCidr, text.span, message).help(help)
 }
 
 /// A network set; its members may be bare addresses and may have host bits, which are dropped.
-pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) -> NetworkSet {
+pub(super) fn network_set(set: manifest::NetworkSet, diagnostics: &mut Diagnostics) -> NetworkSet {
     let mut nets = Vec::with_capacity(set.nets.len());
     for text in &set.nets {
         match Cidr::parse_lenient(&text.value) {
             Some(cidr) => nets.push(cidr),
-            None => found.push(bad_prefix(text, CidrError::Malformed)),
+            None => diagnostics.push(bad_prefix(text, CidrError::Malformed)),
         }
     }
+
     nets.sort_unstable();
     nets.dedup();
-    refuse_claims(&set, found);
+    refuse_claims(&set, diagnostics);
     let metadata = set.metadata;
     NetworkSet {
         namespace: metadata.namespace.map(|namespace| namespace.value),
@@ -80,13 +85,14 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
 /// Refuses labels with which a network set would be in a namespace that it is not in, or a pod.
 ///
 /// A set in a namespace is written by whoever writes there. Its own labels win over those that it
-/// inherits from its namespace (reference §3.1), and Kubernetes policies tell pods by the
+/// inherits from its namespace (semantics §3.1), and Kubernetes policies tell pods by the
 /// orchestrator. So a set of one namespace could open another one's policies.
-fn refuse_claims(set: &manifest::NetworkSet, found: &mut Diagnostics) {
+fn refuse_claims(set: &manifest::NetworkSet, diagnostics: &mut Diagnostics) {
     let is_namespaced = set.metadata.namespace.is_some();
     let of_namespace =
         |key: &str| key == reserved::ORCHESTRATOR || key.starts_with(reserved::NAMESPACE_PREFIX);
     let is_claim = |key: &str| key == reserved::NAMESPACE || is_namespaced && of_namespace(key);
+
     for (key, _) in set
         .metadata
         .labels
@@ -101,6 +107,6 @@ fn refuse_claims(set: &manifest::NetworkSet, found: &mut Diagnostics) {
             true => "only endpoints have an orchestrator",
             false => "a NetworkSet has the labels of its own namespace",
         };
-        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help(help));
     }
 }

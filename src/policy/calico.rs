@@ -17,24 +17,31 @@ use crate::source::{Span, Spanned};
 pub(super) fn policy(
     written: &manifest::Policy,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> TieredPolicy {
     let metadata = &written.metadata;
     let first = selectors.written().len();
-    let applies_to = applies_to(written, selectors, found);
+    let applies_to = applies_to(written, selectors, diagnostics);
     let own = first..selectors.written().len();
     let key = key(written);
     let namespace = key.namespace.clone();
     let directions = directions(written);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
-        let checked = rules(written, direction, namespace.as_deref(), selectors, found);
+        let checked = rules(
+            written,
+            direction,
+            namespace.as_deref(),
+            selectors,
+            diagnostics,
+        );
         directions.contains(&direction).then_some(checked)
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
     let order = written.order.map(|order| order.value);
     let applies_to = selectors.intern(applies_to);
-    let stage = stage(written, found);
+    let stage = stage(written, diagnostics);
+
     selectors.join(own, applies_to);
     let first_of = |rules: &[manifest::Rule]| rules.first().map(|rule| rule.span);
     let unused = Policy::unused(&ingress, first_of(&written.ingress))
@@ -56,6 +63,7 @@ pub(super) fn policy(
         selector,
         unused,
     };
+
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
@@ -63,20 +71,23 @@ pub(super) fn policy(
     TieredPolicy { tier, policy }
 }
 
-/// What of a host endpoint's traffic the policy is for (reference §2.3).
-fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> HostStage {
+/// What of a host endpoint's traffic the policy is for (semantics §2.3).
+fn stage(written: &manifest::Policy, diagnostics: &mut Diagnostics) -> HostStage {
     let stated =
         |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
     let (untracked, pre_dnat) = (stated(&written.do_not_track), stated(&written.pre_dnat));
     let mut refuse = |span: Span, message: &str| {
-        found.push(Diagnostic::at(Code::ConflictingFields, span, message))
+        diagnostics.push(Diagnostic::at(Code::ConflictingFields, span, message))
     };
+
     if let (Some(_), Some(span)) = (untracked, pre_dnat) {
         refuse(span, "`preDNAT` and `doNotTrack` exclude each other");
     }
+
     if let Some(rule) = pre_dnat.and(written.egress.first()) {
         refuse(rule.span, "a policy with `preDNAT` has no egress rules");
     }
+
     for egress in written
         .types
         .iter()
@@ -85,13 +96,14 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> HostStage {
         refuse(egress.span, "a policy with `preDNAT` is for ingress only");
     }
     let forwards = stated(&written.apply_on_forward).is_some();
+
     match (untracked, pre_dnat) {
         (None, None) if forwards => HostStage::Forwarded,
         (None, None) => HostStage::Normal,
         (Some(span), _) | (None, Some(span)) => {
             if !forwards {
                 let message = "`doNotTrack` and `preDNAT` need `applyOnForward: true`";
-                found.push(
+                diagnostics.push(
                     Diagnostic::at(Code::MissingField, span, message)
                         .help("they decide before it is known what is forwarded"),
                 );
@@ -117,6 +129,7 @@ pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
     } else {
         PolicyKind::GlobalNetworkPolicy
     };
+
     let name = metadata
         .short_name(written.tier.as_ref().map(|tier| tier.value.as_str()))
         .to_owned();
@@ -131,11 +144,11 @@ pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
 fn applies_to(
     written: &manifest::Policy,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> crate::selector::Expr {
     let mut parse = |text: &Option<_>, field| {
         text.as_ref()
-            .and_then(|text| scope::parse(text, field, selectors, found))
+            .and_then(|text| scope::parse(text, field, selectors, diagnostics))
     };
     let selector = parse(&written.selector, SelectorField::Selector);
     let namespaces = parse(
@@ -146,13 +159,14 @@ fn applies_to(
         &written.service_account_selector,
         SelectorField::ServiceAccountSelector,
     );
+
     match &written.metadata.namespace {
         Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
         None => scope::global_policy(selector, namespaces, service_accounts),
     }
 }
 
-/// The directions a policy speaks about: `types`, or what its rules tell (reference §2.3).
+/// The directions a policy speaks about: `types`, or what its rules tell (semantics §2.3).
 fn directions(written: &manifest::Policy) -> Vec<Direction> {
     let directions: Vec<Direction> = written.types.iter().map(|stated| stated.value).collect();
     match (
@@ -174,15 +188,15 @@ pub(super) fn rules(
     direction: Direction,
     namespace: Option<&str>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Rule> {
     for rule in written {
-        services::check_side(rule, direction, found);
-        check_http(rule, direction, found);
+        services::check_side(rule, direction, diagnostics);
+        check_http(rule, direction, diagnostics);
     }
     (1..)
         .zip(written)
-        .map(|(number, written)| rule(number, written, namespace, selectors, found))
+        .map(|(number, written)| rule(number, written, namespace, selectors, diagnostics))
         .collect()
 }
 
@@ -192,21 +206,22 @@ fn rule(
     written: &manifest::Rule,
     namespace: Option<&str>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Rule {
-    let protocol = protocol(written, found);
-    check_ports(written, protocol, found);
-    let families = families(written, found);
-    check_extension_headers(written, families, found);
-    let source = peer(&written.source, namespace, selectors, found);
-    let destination = peer(&written.destination, namespace, selectors, found);
+    let protocol = protocol(written, diagnostics);
+    check_ports(written, protocol, diagnostics);
+    let families = families(written, diagnostics);
+    check_extension_headers(written, families, diagnostics);
+
+    let source = peer(&written.source, namespace, selectors, diagnostics);
+    let destination = peer(&written.destination, namespace, selectors, diagnostics);
     Rule {
         number,
         span: written.span,
         action: written.action,
         families,
         protocol,
-        icmp: icmp(written, protocol, found),
+        icmp: icmp(written, protocol, diagnostics),
         source,
         destination,
         http: written.http.is_some(),
@@ -230,6 +245,7 @@ fn place(entity: &RuleSide) -> Option<Span> {
         entity.not_selector.as_ref(),
     ];
     let service = entity.services.as_ref().map(|service| service.span);
+
     texts
         .into_iter()
         .flatten()
@@ -243,26 +259,29 @@ fn peer(
     entity: &RuleSide,
     namespace: Option<&str>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> RulePeer {
     let first = selectors.written().len();
     let PeerClause {
         selected,
         not_selected,
-    } = scope::peer(entity, namespace, selectors, found);
+    } = scope::peer(entity, namespace, selectors, diagnostics);
     let own = first..selectors.written().len();
-    let nets = plain(addresses::prefixes(&entity.nets, found));
-    let not_nets = addresses::prefixes(&entity.not_nets, found);
+    let nets = plain(addresses::prefixes(&entity.nets, diagnostics));
+
+    let not_nets = addresses::prefixes(&entity.not_nets, diagnostics);
     for net in not_nets.iter().filter(|net| net.value.is_everything()) {
         let message = "this exception leaves nothing, so that the rule could never match";
-        found.push(Diagnostic::at(Code::ExceptsEverything, net.span, message));
+        diagnostics.push(Diagnostic::at(Code::ExceptsEverything, net.span, message));
     }
-    let port_list = ports::list(&entity.ports, found);
+
+    let port_list = ports::list(&entity.ports, diagnostics);
     let selected = selected.map(|expr| selectors.intern(expr));
     let not_selected = not_selected.map(|expr| selectors.intern(expr));
     if let Some(clause) = selected.or(not_selected) {
         selectors.join(own, clause);
     }
+
     RulePeer {
         selected: selected.map_or(PeerSelection::Anyone, PeerSelection::By),
         not_selected,
@@ -275,13 +294,13 @@ fn peer(
         service: entity
             .services
             .as_ref()
-            .and_then(|service| services::key(service, entity, namespace, found)),
+            .and_then(|service| services::key(service, entity, namespace, diagnostics)),
         ports: if entity.ports.is_empty() {
             PortCondition::Any
         } else {
             PortCondition::In(port_list)
         },
-        not_ports: ports::list(&entity.not_ports, found),
+        not_ports: ports::list(&entity.not_ports, diagnostics),
     }
 }
 
@@ -294,8 +313,9 @@ pub(super) fn plain(prefixes: Vec<Spanned<Cidr>>) -> Vec<Cidr> {
 }
 
 /// The condition on the protocol.
-fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch {
+fn protocol(written: &manifest::Rule, diagnostics: &mut Diagnostics) -> ProtocolMatch {
     let number = |written: Spanned<WrittenProtocol>| written.value.protocol();
+
     match (
         written.protocol.map(number),
         written.not_protocol.map(number),
@@ -306,7 +326,7 @@ fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch 
             let place = written
                 .not_protocol
                 .map_or(written.span, |written| written.span);
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::ConflictingFields,
                 place,
                 "`protocol` and `notProtocol` are the same, so that the rule could never match",
@@ -317,13 +337,14 @@ fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch 
     }
 }
 
-/// Ports need a protocol that has them; without one, only names say enough (reference §2.2).
-fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) {
+/// Ports need a protocol that has them; without one, only names say enough (semantics §2.2).
+fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, diagnostics: &mut Diagnostics) {
     if written.protocol_is_wrong
         || matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports())
     {
         return;
     }
+
     let may_name = matches!(protocol, ProtocolMatch::Any | ProtocolMatch::IsNot(_));
     let lists = [
         &written.source.ports,
@@ -334,7 +355,7 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
     for port in lists.into_iter().flatten() {
         if !may_name || ports::is_numeric(port) {
             let message = "ports need a protocol that has them";
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::PortsNeedProtocol, port.span, message)
                     .help("write `protocol: TCP`, `UDP` or `SCTP`"),
             );
@@ -347,16 +368,18 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
 fn check_extension_headers(
     written: &manifest::Rule,
     families: RuleFamilies,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     if families == RuleFamilies::Only(Family::V4) {
         return;
     }
+
     let is_extension =
         |stated: &Spanned<WrittenProtocol>| stated.value.protocol().is_ipv6_extension_header();
     let protocol = written
         .protocol
         .filter(|_| matches!(written.action, Action::Deny | Action::Pass));
+
     let excluded = written
         .not_protocol
         .filter(|_| matches!(written.action, Action::Allow | Action::Pass));
@@ -380,33 +403,39 @@ fn check_extension_headers(
                  their extension headers"
             }
         };
-        found.push(Diagnostic::at(Code::ExtensionHeader, stated.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::ExtensionHeader, stated.span, message).help(help));
     }
 }
 
-/// HTTP conditions may only narrow what ingress allows of TCP (reference §2.2).
-fn check_http(written: &manifest::Rule, direction: Direction, found: &mut Diagnostics) {
+/// HTTP conditions may only narrow what ingress allows of TCP (semantics §2.2).
+fn check_http(written: &manifest::Rule, direction: Direction, diagnostics: &mut Diagnostics) {
     let Some(span) = written.http else { return };
     let is_tcp = written
         .protocol
         .is_none_or(|protocol| protocol.value.protocol() == Protocol::TCP);
     if direction != Direction::Ingress || written.action != Action::Allow || !is_tcp {
         let message = "`http` may only stand in an ingress rule that allows TCP";
-        found.push(Diagnostic::at(Code::ConflictingFields, span, message));
+        diagnostics.push(Diagnostic::at(Code::ConflictingFields, span, message));
     }
+
     let message =
         "`http` is not enforced: iptables lets through whatever the rest of the rule allows";
-    found.push(
+    diagnostics.push(
         Diagnostic::at(Code::HttpNotEnforced, span, message)
             .help("a service mesh must check methods and paths"),
     );
 }
 
 /// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
-fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) -> IcmpMatch {
+fn icmp(
+    written: &manifest::Rule,
+    protocol: ProtocolMatch,
+    diagnostics: &mut Diagnostics,
+) -> IcmpMatch {
     let Some(stated) = written.icmp.or(written.not_icmp) else {
         return IcmpMatch::Any;
     };
+
     if !written.protocol_is_wrong
         && !matches!(
             protocol,
@@ -414,14 +443,15 @@ fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnosti
         )
     {
         let message = "an ICMP type needs an ICMP protocol";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::IcmpNeedsProtocol, stated.span, message)
                 .help("add `protocol: ICMP` or `protocol: ICMPv6`"),
         );
     }
+
     match (written.icmp, written.not_icmp) {
         (Some(_), Some(excluded)) => {
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::ConflictingFields,
                 excluded.span,
                 "`icmp` and `notICMP` exclude each other",
@@ -436,22 +466,24 @@ fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnosti
 
 /// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which
 /// must agree. A list of addresses, also of excluded ones, without any of a family takes the rule
-/// out of that family (decision 18).
-fn families(written: &manifest::Rule, found: &mut Diagnostics) -> RuleFamilies {
+/// out of that family (semantics §9.18).
+fn families(written: &manifest::Rule, diagnostics: &mut Diagnostics) -> RuleFamilies {
     let mut families = RuleFamilies::Both;
     let mut narrow = |family: Family, span: Span| match families {
         RuleFamilies::Only(other) if other != family => {
             let message = format!("this is {family}, and the rest of the rule is {other}");
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::MixedFamilies, span, message)
                     .help("write one rule per family"),
             );
         }
         RuleFamilies::Only(_) | RuleFamilies::Both => families = RuleFamilies::Only(family),
     };
+
     if let Some(version) = written.ip_version {
         narrow(version.value, version.span);
     }
+
     let excluded = written
         .not_protocol
         .filter(|_| written.ip_version.is_some());
@@ -460,6 +492,7 @@ fn families(written: &manifest::Rule, found: &mut Diagnostics) -> RuleFamilies {
             narrow(family, protocol.span);
         }
     }
+
     for entity in [&written.source, &written.destination] {
         for net in entity.nets.iter().chain(&entity.not_nets) {
             let family = if net.value.contains(':') {
@@ -470,6 +503,7 @@ fn families(written: &manifest::Rule, found: &mut Diagnostics) -> RuleFamilies {
             narrow(family, net.span);
         }
     }
+
     families
 }
 

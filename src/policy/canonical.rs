@@ -33,6 +33,7 @@ impl PolicySet {
             .map(move |(name, profile)| profile_line(name, profile, selectors));
         let of_sets = network_sets.iter().map(network_set_line);
         let of_hosts = host_endpoints.iter().map(host_endpoint_line);
+
         of_tiers
             .chain(of_profiles)
             .chain(of_sets)
@@ -52,6 +53,7 @@ fn tier_lines<'tier>(
         policies,
     } = tier;
     let own = json!({ "tier": name, "order": number(*order), "defaultAction": format!("{default_action:?}") });
+
     let policies = (1..).zip(policies).map(move |(position, policy)| {
         let mut line = policy_line(policy, selectors);
         line.extend([
@@ -77,6 +79,7 @@ fn policy_line(policy: &Policy, selectors: &SelectorTable) -> Map<String, Value>
     } = policy;
     let rules =
         |rules: &Option<Vec<Rule>>| rules.as_ref().map(|rules| rules_value(rules, selectors));
+
     let mut line = Map::new();
     line.extend([
         ("policy".to_owned(), json!(key.to_string())),
@@ -89,6 +92,7 @@ fn policy_line(policy: &Policy, selectors: &SelectorTable) -> Map<String, Value>
         ("egress".to_owned(), json!(rules(egress))),
         ("stage".to_owned(), json!(format!("{stage:?}"))),
     ]);
+
     line
 }
 
@@ -98,6 +102,7 @@ fn profile_line(name: &str, profile: &Profile, selectors: &SelectorTable) -> Val
         ingress,
         egress,
     } = profile;
+
     json!({
         "profile": name,
         "key": key.to_string(),
@@ -126,6 +131,7 @@ fn rule_value(rule: &Rule, selectors: &SelectorTable) -> Value {
         http,
         places: _,
     } = rule;
+
     json!({
         "number": number,
         "action": action.to_string(),
@@ -163,6 +169,7 @@ fn peer_value(peer: &RulePeer, selectors: &SelectorTable) -> Value {
         PortCondition::Any => None,
         PortCondition::In(ports) => Some(ports_value(ports)),
     };
+
     json!({
         "selected": selected,
         "notSelected": not_selected.as_ref().map(selector),
@@ -187,6 +194,7 @@ fn network_set_line(set: &NetworkSet) -> Value {
         nets,
         span: _,
     } = set;
+
     json!({
         "networkSet": name,
         "namespace": namespace,
@@ -206,11 +214,13 @@ fn host_endpoint_line(host: &HostEndpoint) -> Value {
         profiles,
         span: _,
     } = host;
+
     let place = match place {
         HostPlace::Interface(name) => format!("interface {name}"),
         HostPlace::Addresses => "addresses".to_owned(),
         HostPlace::Everywhere => "everywhere".to_owned(),
     };
+
     json!({
         "hostEndpoint": name,
         "node": node,

@@ -1,5 +1,5 @@
-//! Cluster-wide Kubernetes policies, checked and turned into rules like Calico's (reference §5.3,
-//! §5.4, decision 12).
+//! Cluster-wide Kubernetes policies, checked and turned into rules like Calico's (semantics §5.3,
+//! §5.4, §9.12).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{
@@ -22,7 +22,7 @@ use crate::source::Spanned;
 pub(super) fn policy(
     written: &ClusterPolicy,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> TieredPolicy {
     let name = &written.metadata.name;
     let (kind, tier) = match written.rank {
@@ -33,16 +33,18 @@ pub(super) fn policy(
             (PolicyKind::BaselineAdminNetworkPolicy, BASELINE_TIER)
         }
     };
+
     let mut rules = |direction: Direction, written: &[ClusterRule]| -> Option<Vec<Rule>> {
         let converted = (1..)
             .zip(written)
-            .flat_map(|(number, rule)| convert(number, rule, direction, selectors, found));
+            .flat_map(|(number, rule)| convert(number, rule, direction, selectors, diagnostics));
         let converted: Vec<Rule> = converted.collect();
         (!written.is_empty()).then_some(converted)
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
     let first = selectors.written().len();
+
     write(&written.subject, selectors);
     let applies_to = selectors.intern(subject(&written.subject));
     selectors.join(first..selectors.written().len(), applies_to);
@@ -73,6 +75,7 @@ pub(super) fn policy(
         selector,
         unused: None,
     };
+
     TieredPolicy {
         tier: Spanned::new(tier.to_owned(), name.span),
         policy,
@@ -96,21 +99,22 @@ fn convert(
     written: &ClusterRule,
     direction: Direction,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Rule> {
-    check_names(written, found);
-    let sides = sides(&written.peers, selectors, found);
-    let matches: Vec<(ProtocolMatch, PortCondition)> = protocols(&written.ports, found);
+    check_names(written, diagnostics);
+    let sides = sides(&written.peers, selectors, diagnostics);
+    let matches: Vec<(ProtocolMatch, PortCondition)> = protocols(&written.ports, diagnostics);
     let stem = kubernetes::stem(number, written.span, written.action);
     kubernetes::product(&stem, direction, &sides, &matches)
 }
 
 /// Only pods give their ports names (`v1alpha1`, CEL on egress rules).
-fn check_names(written: &ClusterRule, found: &mut Diagnostics) {
+fn check_names(written: &ClusterRule, diagnostics: &mut Diagnostics) {
     let has_others = written
         .peers
         .iter()
         .any(|peer| !matches!(peer, ClusterPeer::Pods(_)));
+
     for port in written
         .ports
         .iter()
@@ -118,7 +122,7 @@ fn check_names(written: &ClusterRule, found: &mut Diagnostics) {
     {
         let message = "networks and nodes have no ports by name";
         let span = port.port.as_ref().map_or(written.span, |port| port.span);
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::ConflictingFields, span, message)
                 .help("write the port's number, or two rules"),
         );
@@ -130,12 +134,13 @@ fn check_names(written: &ClusterRule, found: &mut Diagnostics) {
 fn sides(
     peers: &[ClusterPeer],
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<FamilyPeer> {
     let mut clauses = Vec::new();
     let mut nodes = Vec::new();
     let mut networks: Vec<Cidr> = Vec::new();
     let first = selectors.written().len();
+
     for peer in peers {
         match peer {
             ClusterPeer::Pods(pods) => {
@@ -144,22 +149,25 @@ fn sides(
             }
             ClusterPeer::Nodes(labels) => nodes.push(kubernetes::clause(labels)),
             ClusterPeer::Networks(prefixes) => networks.extend(
-                addresses::prefixes(prefixes, found)
+                addresses::prefixes(prefixes, diagnostics)
                     .into_iter()
                     .map(|prefix| prefix.value),
             ),
         }
     }
+
     let by_label = (!clauses.is_empty()).then(|| selectors.intern(Expr::or(clauses)));
     by_label
         .into_iter()
         .for_each(|id| selectors.join(first..selectors.written().len(), id));
+
     let by_node = (!nodes.is_empty()).then(|| selectors.intern_nodes(Expr::or(nodes)));
     let selected = by_label.into_iter().chain(by_node).map(|id| RulePeer {
         selected: PeerSelection::By(id),
         ..RulePeer::anyone()
     });
     let mut sides: Vec<FamilyPeer> = selected.map(|peer| (RuleFamilies::Both, peer)).collect();
+
     for family in Family::BOTH {
         let of_family: Vec<Cidr> = networks
             .iter()
@@ -170,6 +178,7 @@ fn sides(
             sides.push(kubernetes::block_peer(family, of_family, Vec::new()));
         }
     }
+
     sides
 }
 
@@ -186,8 +195,8 @@ fn write(written: &ClusterPods, selectors: &mut SelectorTable) {
         .for_each(|pods| kubernetes::write(pods, SelectorField::PodSelector, selectors));
 }
 
-/// Returns the clause of one peer. Whole namespaces include the network sets in them (reference
-/// §5.4); what is in no namespace never matches (decision 30).
+/// Returns the clause of one peer. Whole namespaces include the network sets in them (semantics
+/// §5.4); what is in no namespace never matches (semantics §9.30).
 fn peer_clause(peer: &ClusterPods) -> Expr {
     let namespaces = scope::of_kubernetes_namespaces(kubernetes::clause(&peer.namespaces));
     match &peer.pods {
@@ -199,7 +208,7 @@ fn peer_clause(peer: &ClusterPods) -> Expr {
 /// Protocols with their ports, as the rules of a Kubernetes policy have them.
 fn protocols(
     written: &[ClusterPort],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(ProtocolMatch, PortCondition)> {
     let mut lists = kubernetes::ProtocolLists::default();
     let mut names: Vec<PortList> = Vec::new();
@@ -207,18 +216,20 @@ fn protocols(
         let ports = entry
             .port
             .as_ref()
-            .map(|port| ports::list(std::slice::from_ref(port), found));
+            .map(|port| ports::list(std::slice::from_ref(port), diagnostics));
         match (entry.protocol, ports) {
             (Some(protocol), ports) => lists.add(protocol, ports),
             (None, ports) => names.extend(ports),
         }
     }
+
     let by_name = (!names.is_empty()).then(|| {
         (
             ProtocolMatch::Any,
             PortCondition::In(kubernetes::join(names)),
         )
     });
+
     match written.is_empty() {
         true => vec![(ProtocolMatch::Any, PortCondition::Any)],
         false => lists.finish().into_iter().chain(by_name).collect(),

@@ -1,4 +1,4 @@
-//! Host endpoints, checked (reference §2.6, §7.5).
+//! Host endpoints, checked (semantics §2.6, §7.5).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -18,30 +18,34 @@ const INTERFACE_NAME: usize = 15;
 /// All host endpoints, by name.
 pub(super) fn endpoints(
     written: &[manifest::HostEndpoint],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<HostEndpoint> {
     let mut endpoints: Vec<HostEndpoint> = written
         .iter()
-        .filter_map(|written| endpoint(written, found))
+        .filter_map(|written| endpoint(written, diagnostics))
         .collect();
     endpoints.sort_by(|left, right| left.name.cmp(&right.name));
     endpoints
 }
 
-fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<HostEndpoint> {
+fn endpoint(
+    written: &manifest::HostEndpoint,
+    diagnostics: &mut Diagnostics,
+) -> Option<HostEndpoint> {
     let name = &written.metadata.name;
-    refuse_namespace(written, found);
-    let node_fits = NameForm::DnsSubdomain.check_text(&written.node, "node name", found);
-    let place = place(written, found);
+    refuse_namespace(written, diagnostics);
+    let node_fits = NameForm::DnsSubdomain.check_text(&written.node, "node name", diagnostics);
+    let place = place(written, diagnostics);
     let labels = written
         .metadata
         .labels
         .iter()
         .map(|(key, value)| (key.value.clone(), value.value.clone()));
     let (addresses, ports) = (
-        addresses(&written.expected_ips, found),
-        ports(&written.ports, found),
+        addresses(&written.expected_ips, diagnostics),
+        ports(&written.ports, diagnostics),
     );
+
     let endpoint = HostEndpoint {
         name: name.value.clone(),
         node: written.node.value.clone(),
@@ -57,7 +61,7 @@ fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option
 
 /// With that label it would be taken for a pod of the namespace, to which policies of the namespace
 /// apply.
-fn refuse_namespace(written: &manifest::HostEndpoint, found: &mut Diagnostics) {
+fn refuse_namespace(written: &manifest::HostEndpoint, diagnostics: &mut Diagnostics) {
     for (key, _) in written
         .metadata
         .labels
@@ -68,19 +72,19 @@ fn refuse_namespace(written: &manifest::HostEndpoint, found: &mut Diagnostics) {
             "the label `{}` is not for a host endpoint to claim",
             key.value
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidLabel, key.span, message)
                 .help("a host endpoint is in no namespace"),
         );
     }
 }
 
-fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<HostPlace> {
+fn place(written: &manifest::HostEndpoint, diagnostics: &mut Diagnostics) -> Option<HostPlace> {
     let Some(interface) = &written.interface else {
         let name = &written.metadata.name;
         if written.expected_ips.is_empty() {
             let message = "a host endpoint needs `interfaceName` or `expectedIPs`";
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::MissingField, name.span, message)
                     .help("`interfaceName: \"*\"` is every interface of the node"),
             );
@@ -92,12 +96,14 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
         );
         let help = "name its interface: packets that it receives for other addresses of the node \
                     are not its";
-        found.push(Diagnostic::at(Code::HostEndpointByAddress, name.span, message).help(help));
+        diagnostics
+            .push(Diagnostic::at(Code::HostEndpointByAddress, name.span, message).help(help));
         return Some(HostPlace::Addresses);
     };
     if interface.value == EVERY_INTERFACE {
         return Some(HostPlace::Everywhere);
     }
+
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if interface.value.len() > INTERFACE_NAME || !interface.value.bytes().all(allowed) {
         let message = format!(
@@ -105,16 +111,17 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
             interface.value.escape_debug()
         );
         let help = "an interface name is `*`, or up to 15 of A-Z, a-z, 0-9, `_`, `.` and `-`";
-        found.push(Diagnostic::at(Code::InvalidName, interface.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::InvalidName, interface.span, message).help(help));
         return None;
     }
+
     Some(HostPlace::Interface(interface.value.clone()))
 }
 
-fn addresses(written: &[SpannedString], found: &mut Diagnostics) -> Vec<IpAddr> {
+fn addresses(written: &[SpannedString], diagnostics: &mut Diagnostics) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = written
         .iter()
-        .filter_map(|text| address(text, found))
+        .filter_map(|text| address(text, diagnostics))
         .collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -123,12 +130,13 @@ fn addresses(written: &[SpannedString], found: &mut Diagnostics) -> Vec<IpAddr> 
 
 /// An address that a host can have. An IPv4 address in IPv6 notation is refused: it would stand in
 /// the sets of the wrong family.
-fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<IpAddr> {
+fn address(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<IpAddr> {
     let in_other_notation =
         |address: &IpAddr| matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
     let nobodys = |address: &IpAddr| {
         address.is_unspecified() || address.is_loopback() || address.is_multicast()
     };
+
     let address = text
         .value
         .parse()
@@ -139,18 +147,19 @@ fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<IpAddr> {
             "`{}` is not an address that a host can have",
             text.value.escape_debug()
         );
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidAddress, text.span, message)
                 .help("write one address, without a prefix length"),
         );
     }
+
     address
 }
 
-fn ports(written: &[HostPort], found: &mut Diagnostics) -> Vec<NamedPort> {
+fn ports(written: &[HostPort], diagnostics: &mut Diagnostics) -> Vec<NamedPort> {
     let mut ports: Vec<NamedPort> = written
         .iter()
-        .filter_map(|written| port(written, found))
+        .filter_map(|written| port(written, diagnostics))
         .collect();
     ports.sort_unstable();
     ports.dedup();
@@ -163,18 +172,19 @@ fn port(
         protocol,
         number,
     }: &HostPort,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<NamedPort> {
-    let fits = NameForm::PortName.check_text(name, "port name", found);
+    let fits = NameForm::PortName.check_text(name, "port name", diagnostics);
     let written = protocol.value.protocol();
     if !written.has_ports() {
         let message = format!("{written} has no ports");
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidProtocol, protocol.span, message)
                 .help("write TCP, UDP or SCTP"),
         );
         return None;
     }
+
     fits.then(|| NamedPort {
         name: Arc::from(name.value.as_str()),
         protocol: written,

@@ -1,4 +1,4 @@
-//! Kubernetes policies, checked and turned into rules like Calico's (reference §5.1).
+//! Kubernetes policies, checked and turned into rules like Calico's (semantics §5.1).
 //!
 //! One Kubernetes rule becomes one rule for every protocol and every kind of peer: all its label
 //! peers together, all its plain blocks of one family together, and each block with exceptions
@@ -30,24 +30,26 @@ const ORDER: f64 = 1_000.0;
 pub(super) fn policy(
     written: &KubernetesPolicy,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> TieredPolicy {
     let key = key(written);
     let namespace = key.namespace.clone().unwrap_or_default();
     let first = selectors.written().len();
     write(&written.pod_selector, SelectorField::PodSelector, selectors);
+
     let applies_to = selectors.intern(scope::namespaced_policy(
         Some(pods(&written.pod_selector)),
         None,
         &namespace,
     ));
     selectors.join(first..selectors.written().len(), applies_to);
+
     let directions = directions(written);
     let mut rules = |direction: Direction, written: &[KubernetesRule]| {
         let converted: Vec<Rule> = (1..)
             .zip(written)
             .flat_map(|(number, rule)| {
-                convert(number, rule, direction, &namespace, selectors, found)
+                convert(number, rule, direction, &namespace, selectors, diagnostics)
             })
             .collect();
         directions.contains(&direction).then_some(converted)
@@ -69,6 +71,7 @@ pub(super) fn policy(
         selector,
         unused,
     };
+
     TieredPolicy {
         tier: Spanned::new(DEFAULT_TIER.to_owned(), written.metadata.name.span),
         policy,
@@ -83,6 +86,7 @@ pub(super) fn key(written: &KubernetesPolicy) -> PolicyKey {
         .as_ref()
         .map(|namespace| namespace.value.clone())
         .unwrap_or_default();
+
     PolicyKey {
         kind: PolicyKind::KubernetesNetworkPolicy,
         namespace: Some(namespace),
@@ -119,14 +123,14 @@ fn convert(
     direction: Direction,
     namespace: &str,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Rule> {
-    let sides = others(&written.peers, namespace, selectors, found);
+    let sides = others(&written.peers, namespace, selectors, diagnostics);
     product(
         &stem(number, written.span, Action::Allow),
         direction,
         &sides,
-        &protocols(&written.ports, found),
+        &protocols(&written.ports, diagnostics),
     )
 }
 
@@ -159,6 +163,7 @@ pub(super) fn product(
     let pairs = protocols
         .iter()
         .flat_map(|protocol| sides.iter().map(move |side| (protocol, side)));
+
     let rule =
         |((protocol, ports), (families, other)): (&(ProtocolMatch, PortCondition), &FamilyPeer)| {
             let mut rule = Rule {
@@ -181,15 +186,17 @@ fn others(
     peers: &[KubernetesPeer],
     namespace: &str,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<FamilyPeer> {
     if peers.is_empty() {
         return vec![(RuleFamilies::Both, RulePeer::anyone())];
     }
+
     let mut clauses: Vec<Expr> = Vec::new();
     let mut blocks: BTreeMap<Family, Vec<Cidr>> = BTreeMap::new();
     let mut others = Vec::new();
     let first = selectors.written().len();
+
     for peer in peers {
         match peer {
             KubernetesPeer::Pods { pods, namespaces } => {
@@ -204,15 +211,20 @@ fn others(
                 });
                 clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace));
             }
-            KubernetesPeer::Block { cidr, except } => match block(cidr.as_ref(), except, found) {
-                Some((cidr, except)) if except.is_empty() => {
-                    blocks.entry(cidr.family()).or_default().push(cidr)
+            KubernetesPeer::Block { cidr, except } => {
+                match block(cidr.as_ref(), except, diagnostics) {
+                    Some((cidr, except)) if except.is_empty() => {
+                        blocks.entry(cidr.family()).or_default().push(cidr)
+                    }
+                    Some((cidr, except)) => {
+                        others.push(block_peer(cidr.family(), vec![cidr], except))
+                    }
+                    None => {}
                 }
-                Some((cidr, except)) => others.push(block_peer(cidr.family(), vec![cidr], except)),
-                None => {}
-            },
+            }
         }
     }
+
     if !clauses.is_empty() {
         let clause = selectors.intern(Expr::or(clauses));
         selectors.join(first..selectors.written().len(), clause);
@@ -227,6 +239,7 @@ fn others(
             ),
         );
     }
+
     others.extend(
         blocks
             .into_iter()
@@ -252,11 +265,12 @@ pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr
 fn block(
     cidr: Option<&SpannedString>,
     except: &[SpannedString],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<(Cidr, Vec<Cidr>)> {
-    let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, found));
-    let except = addresses::prefixes(except, found);
+    let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, diagnostics));
+    let except = addresses::prefixes(except, diagnostics);
     let cidr = cidr?;
+
     for exception in except
         .iter()
         .filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value))
@@ -272,13 +286,14 @@ fn block(
             ),
         };
         let help = "every `except` must lie in its block and be smaller than it";
-        found.push(
+        diagnostics.push(
             Diagnostic::new(Code::InvalidCidr, message)
                 .label(exception.span, "")
                 .label(cidr.span, "the block")
                 .help(help),
         );
     }
+
     Some((cidr.value, plain(except)))
 }
 
@@ -374,6 +389,7 @@ impl ProtocolLists {
                 PortCondition::In(join(lists))
             }
         };
+
         self.limited
             .into_iter()
             .map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists)))
@@ -384,30 +400,32 @@ impl ProtocolLists {
 /// The protocols of a rule with their ports; an empty list means any protocol.
 fn protocols(
     written: &[KubernetesPort],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(ProtocolMatch, PortCondition)> {
     if written.is_empty() {
         return vec![(ProtocolMatch::Any, PortCondition::Any)];
     }
+
     let mut lists = ProtocolLists::default();
     for entry in written {
         if entry.port.is_none() {
-            check_no_end(entry, found);
+            check_no_end(entry, diagnostics);
         }
         lists.add(
             entry.protocol,
             entry
                 .port
                 .as_ref()
-                .map(|port| port_list(entry, port, found)),
+                .map(|port| port_list(entry, port, diagnostics)),
         );
     }
+
     lists.finish()
 }
 
-fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
+fn check_no_end(entry: &KubernetesPort, diagnostics: &mut Diagnostics) {
     if let Some(end) = entry.end_port {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             end.span,
             "`endPort` needs `port`",
@@ -416,12 +434,16 @@ fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
 }
 
 /// The port, range or port name of one entry.
-fn port_list(entry: &KubernetesPort, port: &WrittenPort, found: &mut Diagnostics) -> PortList {
+fn port_list(
+    entry: &KubernetesPort,
+    port: &WrittenPort,
+    diagnostics: &mut Diagnostics,
+) -> PortList {
     let Some(end) = entry.end_port else {
-        return ports::list(std::slice::from_ref(port), found);
+        return ports::list(std::slice::from_ref(port), diagnostics);
     };
     if !port.text.bytes().all(|byte| byte.is_ascii_digit()) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             end.span,
             "`endPort` needs a `port` by number",
@@ -429,18 +451,19 @@ fn port_list(entry: &KubernetesPort, port: &WrittenPort, found: &mut Diagnostics
         return PortList::default();
     }
     if port.text.parse().is_ok_and(|first: i64| first > end.value) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::InvalidPort,
             end.span,
             format!("`endPort` is smaller than `port`, which is {}", port.text),
         ));
         return PortList::default();
     }
+
     let range = WrittenPort {
         text: format!("{}:{}", port.text, end.value),
         span: entry.span,
     };
-    ports::list(&[range], found)
+    ports::list(&[range], diagnostics)
 }
 
 pub(super) fn join(lists: Vec<PortList>) -> PortList {
@@ -448,6 +471,7 @@ pub(super) fn join(lists: Vec<PortList>) -> PortList {
         .into_iter()
         .map(|list| (list.numbers, list.names))
         .unzip();
+
     let mut names = names.concat();
     names.sort_unstable();
     names.dedup();

@@ -4,8 +4,7 @@
 //! In: a [`Manifest`]. Out: a [`PolicySet`], which cannot be wrong: this is the last room that may
 //! refuse a policy. Absent: addresses of endpoints; a selector stays a selector.
 //!
-//! Meaning: `calico-reference` §2 to §5 as our decisions take them, `all()` and `global()` replaced
-//! in the syntax tree.
+//! Meaning: semantics §2 to §5; `all()` and `global()` are replaced in the syntax tree.
 
 mod addresses;
 mod calico;
@@ -40,27 +39,41 @@ use crate::manifest::Manifest;
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
 ///
 /// `staging` decides whether staged policies count; behind this room nobody knows of them.
-pub fn check(manifest: Manifest, staging: StagedPolicies, found: &mut Diagnostics) -> PolicySet {
+pub fn check(
+    manifest: Manifest,
+    staging: StagedPolicies,
+    diagnostics: &mut Diagnostics,
+) -> PolicySet {
     let mut selectors = SelectorTable::default();
     let mut placed = Vec::new();
     for policy in &manifest.policies {
-        placed.push(calico::policy(policy, &mut selectors, found));
+        placed.push(calico::policy(policy, &mut selectors, diagnostics));
     }
+
     for policy in &manifest.kubernetes_policies {
-        placed.push(kubernetes::policy(policy, &mut selectors, found));
+        placed.push(kubernetes::policy(policy, &mut selectors, diagnostics));
     }
+
     for policy in &manifest.cluster_policies {
-        placed.push(cluster::policy(policy, &mut selectors, found));
+        placed.push(cluster::policy(policy, &mut selectors, diagnostics));
     }
-    let profiles = profiles::profiles(&manifest.profiles, &mut selectors, found);
-    let sorted = staged::add(&manifest.staged, staging, placed, &mut selectors, found);
-    let tiers = order::tiers(&manifest.tiers, sorted, found);
+
+    let profiles = profiles::profiles(&manifest.profiles, &mut selectors, diagnostics);
+    let sorted = staged::add(
+        &manifest.staged,
+        staging,
+        placed,
+        &mut selectors,
+        diagnostics,
+    );
+    let tiers = order::tiers(&manifest.tiers, sorted, diagnostics);
     let network_sets = manifest
         .network_sets
         .into_iter()
-        .map(|set| addresses::network_set(set, found))
+        .map(|set| addresses::network_set(set, diagnostics))
         .collect();
-    let host_endpoints = hosts::endpoints(&manifest.host_endpoints, found);
+    let host_endpoints = hosts::endpoints(&manifest.host_endpoints, diagnostics);
+
     PolicySet {
         tiers,
         profiles,

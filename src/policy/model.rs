@@ -80,7 +80,7 @@ pub enum HostStage {
     PreDnat,
 }
 
-/// A list of policies of an endpoint, for one sort of traffic (reference §4.2). Pods have the
+/// A list of policies of an endpoint, for one sort of traffic (semantics §4.2). Pods have the
 /// normal one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyListKind {
@@ -582,7 +582,7 @@ impl PolicyKind {
 }
 
 impl PolicyKind {
-    /// The name that Calico breaks ties by: what it has from Kubernetes says so (reference §5).
+    /// The name that Calico breaks ties by: what it has from Kubernetes says so (semantics §4.1).
     pub(super) fn calico_name(self) -> &'static str {
         match self {
             PolicyKind::NetworkPolicy

@@ -1,4 +1,4 @@
-//! Tiers, and the order of tiers and of policies in them (reference §2.4, §4.1).
+//! Tiers, and the order of tiers and of policies in them (semantics §2.4, §4.1).
 
 use std::collections::BTreeMap;
 
@@ -49,22 +49,23 @@ pub(super) struct SortedPolicies {
 pub(super) fn tiers(
     written: &[manifest::Tier],
     policies: SortedPolicies,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Tier> {
-    let mut tiers = known_tiers(written, found);
+    let mut tiers = known_tiers(written, diagnostics);
     for TieredPolicy { tier: name, .. } in policies
         .left_out
         .iter()
         .filter(|placed| !tiers.contains_key(&placed.tier.value))
     {
-        found.push(unknown_tier(name, tiers.keys()));
+        diagnostics.push(unknown_tier(name, tiers.keys()));
     }
     for TieredPolicy { tier: name, policy } in policies.in_force {
         match tiers.get_mut(&name.value) {
             Some(tier) => tier.policies.push(policy),
-            None => found.push(unknown_tier(&name, tiers.keys())),
+            None => diagnostics.push(unknown_tier(&name, tiers.keys())),
         }
     }
+
     let mut tiers: Vec<Tier> = tiers
         .into_values()
         .filter(|tier| !tier.policies.is_empty())
@@ -77,20 +78,25 @@ pub(super) fn tiers(
     tiers
         .iter_mut()
         .for_each(|tier| sort_policies(&mut tier.policies));
+
     tiers
 }
 
 /// The built-in tiers and those of the input, by name.
-fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<String, Tier> {
+fn known_tiers(
+    written: &[manifest::Tier],
+    diagnostics: &mut Diagnostics,
+) -> BTreeMap<String, Tier> {
     let built_in = BUILT_IN
         .iter()
         .map(|(name, order, default_action)| tier(name, *order, *default_action));
     let mut tiers: BTreeMap<String, Tier> =
         built_in.map(|tier| (tier.name.clone(), tier)).collect();
+
     for written in written {
         let name = &written.metadata.name.value;
         if let Some(fixed) = BUILT_IN.iter().find(|row| row.0 == name) {
-            check_fixed(written, fixed.0, fixed.1, fixed.2, found);
+            check_fixed(written, fixed.0, fixed.1, fixed.2, diagnostics);
             continue;
         }
         let order = written.order.map_or(UNSTATED_ORDER, |order| order.value);
@@ -99,6 +105,7 @@ fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<
             .map_or(DefaultAction::Deny, |action| action.value);
         tiers.insert(name.clone(), tier(name, order, default_action));
     }
+
     tiers
 }
 
@@ -120,7 +127,7 @@ fn check_fixed(
     name: &str,
     order: f64,
     default_action: DefaultAction,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let unstated_differs = [
         (
@@ -132,30 +139,34 @@ fn check_fixed(
             written.default_action.is_none() && default_action != DefaultAction::Deny,
         ),
     ];
+
     for (field, _) in unstated_differs.iter().filter(|(_, differs)| *differs) {
         let message = format!("tier `{name}` must state its fixed `{field}`");
         let help = format!(
             "write `order: {order}` and `defaultAction: {default_action:?}`, or leave the tier \
              out: it is there anyway"
         );
-        found.push(Diagnostic::at(Code::FixedTier, written.metadata.name.span, message).help(help));
+        diagnostics
+            .push(Diagnostic::at(Code::FixedTier, written.metadata.name.span, message).help(help));
     }
+
     if let Some(stated) = written
         .order
         .filter(|stated| stated.value.total_cmp(&order).is_ne())
     {
         let message = format!("tier `{name}` has the fixed order {order}");
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::FixedTier, stated.span, message)
                 .help("remove `order`, or use a tier of your own"),
         );
     }
+
     if let Some(stated) = written
         .default_action
         .filter(|stated| stated.value != default_action)
     {
         let message = format!("tier `{name}` has the fixed default action `{default_action:?}`");
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::FixedTier, stated.span, message)
                 .help("remove `defaultAction`, or use a tier of your own"),
         );

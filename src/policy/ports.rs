@@ -1,4 +1,4 @@
-//! Ports as written to checked ports (reference §2.2, §6.1).
+//! Ports as written to checked ports (semantics §2.2, §6.1).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::WrittenPort;
@@ -13,16 +13,17 @@ enum ParsedPort {
 }
 
 /// The checked ports of a list.
-pub(super) fn list(ports: &[WrittenPort], found: &mut Diagnostics) -> PortList {
+pub(super) fn list(ports: &[WrittenPort], diagnostics: &mut Diagnostics) -> PortList {
     let mut numbers = Vec::new();
     let mut names = Vec::new();
     for port in ports {
-        match parse(port, found) {
+        match parse(port, diagnostics) {
             Some(ParsedPort::Numbers(range)) => numbers.push(range),
             Some(ParsedPort::Name(name)) => names.push(name),
             None => {}
         }
     }
+
     names.sort_unstable();
     names.dedup();
     PortList {
@@ -43,11 +44,12 @@ pub(super) fn is_numeric(port: &WrittenPort) -> bool {
 }
 
 /// `80`, `80:90`, or an RFC 6335 service name.
-fn parse(port: &WrittenPort, found: &mut Diagnostics) -> Option<ParsedPort> {
+fn parse(port: &WrittenPort, diagnostics: &mut Diagnostics) -> Option<ParsedPort> {
     let (first, last) = port
         .text
         .split_once(':')
         .unwrap_or((&port.text, &port.text));
+
     let parsed = match is_numeric(port) {
         true => first
             .parse()
@@ -60,8 +62,9 @@ fn parse(port: &WrittenPort, found: &mut Diagnostics) -> Option<ParsedPort> {
             .then(|| ParsedPort::Name(port.text.clone())),
     };
     if parsed.is_none() {
-        found.push(bad_port(port));
+        diagnostics.push(bad_port(port));
     }
+
     parsed
 }
 
@@ -85,6 +88,7 @@ fn bad_port(port: &WrittenPort) -> Diagnostic {
             NameForm::PortName.description()
         ),
     };
+
     Diagnostic::at(
         Code::InvalidPort,
         port.span,

@@ -28,6 +28,7 @@ impl Display for PolicySet {
                 .iter()
                 .try_for_each(|policy| write_policy(out, policy, &self.selectors))?;
         }
+
         for set in &self.network_sets {
             let namespace = set
                 .namespace
@@ -41,6 +42,7 @@ impl Display for PolicySet {
                 prefixes(&set.nets)
             )?;
         }
+
         for host in &self.host_endpoints {
             let place = match &host.place {
                 HostPlace::Interface(name) => format!("interface {name}"),
@@ -49,6 +51,7 @@ impl Display for PolicySet {
             };
             writeln!(out, "host endpoint {} on {}, {place}", host.name, host.node)?;
         }
+
         Ok(())
     }
 }
@@ -63,12 +66,14 @@ fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &SelectorTa
         HostStage::Untracked => "untracked, ",
         HostStage::PreDnat => "before DNAT, ",
     };
+
     writeln!(
         out,
         "  {}, {order}, {stage}applies to {}",
         policy.key,
         selectors.describe(policy.applies_to)
     )?;
+
     for direction in Direction::BOTH {
         let Some(rules) = policy.rules(direction) else {
             continue;
@@ -85,6 +90,7 @@ fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &SelectorTa
             )?;
         }
     }
+
     Ok(())
 }
 
@@ -95,6 +101,7 @@ impl Rule {
         if let RuleFamilies::Only(family) = self.families {
             words.push(family.to_string());
         }
+
         words.extend(match self.protocol {
             ProtocolMatch::Any => None,
             ProtocolMatch::Is(protocol) => Some(protocol.to_string()),
@@ -107,6 +114,7 @@ impl Rule {
         });
         words.push(format!("from {}", peer_text(&self.source, selectors)));
         words.push(format!("to {}", peer_text(&self.destination, selectors)));
+
         words.join(" ")
     }
 }
@@ -116,24 +124,31 @@ fn peer_text(peer: &RulePeer, selectors: &SelectorTable) -> String {
     if let PeerSelection::By(selector) = peer.selected {
         parts.push(selectors.describe(selector));
     }
+
     if let Some(selector) = peer.not_selected {
         parts.push(format!("not {}", selectors.describe(selector)));
     }
+
     if let AddressCondition::In(nets) = &peer.nets {
         parts.push(format!("in {}", prefixes(nets)));
     }
+
     if !peer.not_nets.is_empty() {
         parts.push(format!("not in {}", prefixes(&peer.not_nets)));
     }
+
     if let Some(service) = &peer.service {
         parts.push(format!("service {service}"));
     }
+
     if let PortCondition::In(ports) = &peer.ports {
         parts.push(format!("ports {}", port_text(ports)));
     }
+
     if !peer.not_ports.is_empty() {
         parts.push(format!("not ports {}", port_text(&peer.not_ports)));
     }
+
     if parts.is_empty() {
         "anyone".to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (reference
+//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (semantics
 //! §4.3).
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use crate::policy::{PolicyKey, PolicyKind, Profile, SelectorTable, calico};
 pub(super) fn profiles(
     written: &[manifest::Profile],
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> BTreeMap<String, Profile> {
     written
         .iter()
         .map(|written| {
             (
                 written.metadata.name.value.clone(),
-                profile(written, selectors, found),
+                profile(written, selectors, diagnostics),
             )
         })
         .collect()
@@ -30,22 +30,36 @@ pub(super) fn profiles(
 fn profile(
     written: &manifest::Profile,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Profile {
     let name = &written.metadata.name;
     if let Some(owner) = owner(&name.value) {
         let message = format!("the profile `{}` is {owner}", name.value);
         let help = "give the profile another name, or leave it out";
-        found.push(Diagnostic::at(Code::ReservedProfile, name.span, message).help(help));
+        diagnostics.push(Diagnostic::at(Code::ReservedProfile, name.span, message).help(help));
     }
-    refuse_namespace(written, found);
-    let ingress = calico::rules(&written.ingress, Direction::Ingress, None, selectors, found);
-    let egress = calico::rules(&written.egress, Direction::Egress, None, selectors, found);
+
+    refuse_namespace(written, diagnostics);
+    let ingress = calico::rules(
+        &written.ingress,
+        Direction::Ingress,
+        None,
+        selectors,
+        diagnostics,
+    );
+    let egress = calico::rules(
+        &written.egress,
+        Direction::Egress,
+        None,
+        selectors,
+        diagnostics,
+    );
     let key = PolicyKey {
         kind: PolicyKind::Profile,
         namespace: None,
         name: name.value.clone(),
     };
+
     Profile {
         key,
         ingress,
@@ -54,14 +68,14 @@ fn profile(
 }
 
 /// Whoever has that label is taken for a pod of the namespace.
-fn refuse_namespace(written: &manifest::Profile, found: &mut Diagnostics) {
+fn refuse_namespace(written: &manifest::Profile, diagnostics: &mut Diagnostics) {
     for (key, _) in written
         .labels
         .iter()
         .filter(|(key, _)| key.value == reserved::NAMESPACE)
     {
         let message = format!("the label `{}` is not for a profile to give", key.value);
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::InvalidLabel, key.span, message)
                 .help("an endpoint has the label of its own namespace"),
         );

@@ -1,5 +1,5 @@
 //! What a selector really matches: the one clause that a policy's or a rule's selectors together
-//! become (reference §3).
+//! become (semantics §3).
 
 use std::collections::BTreeSet;
 
@@ -32,9 +32,9 @@ fn of_namespace(selector: Expr) -> Expr {
 /// The clause of a Kubernetes namespace selector: what is in a namespace that it selects.
 ///
 /// Kubernetes selects namespaces, and then what is in them. Calico asks each object for labels of
-/// its namespace, so that a negative expression also selects what is in no namespace (reference
+/// its namespace, so that a negative expression also selects what is in no namespace (semantics
 /// §3.2). Positive ones select it too where it claims a label with the prefix `pcns.` for itself.
-/// Hence the clause always asks for some namespace (decision 30).
+/// Hence the clause always asks for some namespace (semantics §9.30).
 pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
     let labels = selector.prefixed(NAMESPACE_PREFIX);
     if labels == Expr::All {
@@ -50,12 +50,12 @@ pub(super) fn parse(
     text: &SpannedString,
     field: SelectorField,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Expr> {
-    let expr = parse_any(text, field, selectors, found)?;
+    let expr = parse_any(text, field, selectors, diagnostics)?;
     if expr.mentions_global() {
         let message = "`global()` has no meaning here";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::SelectorGlobal, text.span, message)
                 .help("it may stand alone in a rule's `namespaceSelector`"),
         );
@@ -68,17 +68,23 @@ pub(super) fn parse(
 fn parse_namespace_selector(
     text: &SpannedString,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Expr> {
-    let expr = parse_any(text, SelectorField::NamespaceSelector, selectors, found)?;
+    let expr = parse_any(
+        text,
+        SelectorField::NamespaceSelector,
+        selectors,
+        diagnostics,
+    )?;
     if expr.mentions_global() && expr != Expr::Global {
         let message = "`global()` must stand alone";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::SelectorGlobal, text.span, message)
                 .help("write two rules, one of them with `global()`"),
         );
         return None;
     }
+
     Some(expr)
 }
 
@@ -86,7 +92,7 @@ fn parse_any(
     text: &SpannedString,
     field: SelectorField,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Expr> {
     match selector::parse(&text.value) {
         Ok(expr) => {
@@ -97,7 +103,7 @@ fn parse_any(
             let place = text.inner(error.range.clone());
             let at_end = error.range.start >= text.value.len();
             let label = if at_end { "at the end" } else { "" };
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::SelectorSyntax, error.message)
                     .label(place, label)
                     .maybe_help(error.help),
@@ -121,7 +127,7 @@ pub(super) fn namespaced_policy(
 
 /// The endpoints a global policy applies to. With a namespace selector every `all()` means "in some
 /// namespace", and after that, with a service account selector, every one that is left means "has a
-/// service account" (reference §3.4).
+/// service account" (semantics §3.4).
 pub(super) fn global_policy(
     selector: Option<Expr>,
     namespaces: Option<Expr>,
@@ -135,6 +141,7 @@ pub(super) fn global_policy(
             .map(|part| part.replacing_all(&namespaced()))
             .collect();
     }
+
     if let Some(service_accounts) = service_accounts {
         let has_account = Expr::label(SERVICE_ACCOUNT, LabelTest::Present);
         parts.push(service_accounts.prefixed(SERVICE_ACCOUNT_PREFIX));
@@ -143,6 +150,7 @@ pub(super) fn global_policy(
             .map(|part| part.replacing_all(&has_account))
             .collect();
     }
+
     Expr::and(parts)
 }
 
@@ -152,27 +160,28 @@ pub(super) struct PeerClause {
     pub(super) not_selected: Option<Expr>,
 }
 
-/// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a
+/// The clause of one side of a rule (semantics §3.2). `namespace` is the policy's, none for a
 /// global policy.
 pub(super) fn peer(
     entity: &RuleSide,
     namespace: Option<&str>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> PeerClause {
     let namespaces = entity
         .namespace_selector
         .as_ref()
-        .and_then(|text| parse_namespace_selector(text, selectors, found));
+        .and_then(|text| parse_namespace_selector(text, selectors, diagnostics));
     let own = namespace.filter(|_| entity.namespace_selector.is_none());
     let accounts = entity
         .service_accounts
         .as_ref()
-        .and_then(|accounts| service_accounts(accounts, own, selectors, found));
+        .and_then(|accounts| service_accounts(accounts, own, selectors, diagnostics));
     let labels = entity
         .selector
         .as_ref()
-        .and_then(|text| parse(text, SelectorField::Selector, selectors, found));
+        .and_then(|text| parse(text, SelectorField::Selector, selectors, diagnostics));
+
     let is_alone =
         namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
     let not_field = if is_alone {
@@ -180,12 +189,14 @@ pub(super) fn peer(
     } else {
         SelectorField::NotSelector
     };
+
     let not_selected = entity
         .not_selector
         .as_ref()
-        .and_then(|text| parse(text, not_field, selectors, found));
+        .and_then(|text| parse(text, not_field, selectors, diagnostics));
     let mut asked: Vec<Expr> = accounts.into_iter().chain(labels).collect();
     let asks_who = !asked.is_empty() || not_selected.is_some() || namespaces.is_some();
+
     let scope = match (namespaces, namespace) {
         (Some(namespaces), _) => Some(of_namespace(namespaces)),
         (None, Some(namespace)) => Some(in_namespace(namespace)),
@@ -194,12 +205,14 @@ pub(super) fn peer(
     if let (true, Some(scope)) = (asks_who, scope) {
         asked.insert(0, scope);
     }
+
     if asked.is_empty() {
         return PeerClause {
             selected: None,
             not_selected,
         };
     }
+
     // one selection, as in Calico: it excludes by label, not by address, which differs where
     // network sets overlap endpoints
     asked.extend(not_selected.map(Expr::not));
@@ -209,18 +222,17 @@ pub(super) fn peer(
     }
 }
 
-/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3). `namespace` is
+/// The clause of `serviceAccounts`; none when it restricts nothing (semantics §3.3). `namespace` is
 /// the one whose accounts are named, none where that is any.
 fn service_accounts(
     accounts: &ServiceAccounts,
     namespace: Option<&str>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Expr> {
-    let valid = accounts
-        .names
-        .iter()
-        .filter(|name| NameForm::DnsSubdomain.check_text(name, "service account name", found));
+    let valid = accounts.names.iter().filter(|name| {
+        NameForm::DnsSubdomain.check_text(name, "service account name", diagnostics)
+    });
     let names: BTreeSet<String> = valid
         .inspect(|name| selectors.name_account(namespace, name))
         .map(|name| name.value.clone())
@@ -230,11 +242,12 @@ fn service_accounts(
             text,
             SelectorField::ServiceAccountSelector,
             selectors,
-            found,
+            diagnostics,
         )
     });
     let labels = labels.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
     let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, LabelTest::In(names)));
+
     let parts: Vec<Expr> = labels.into_iter().chain(named).collect();
     (!parts.is_empty()).then(|| Expr::and(parts))
 }

@@ -1,5 +1,5 @@
-//! Services in rules: what may stand beside them, and which service is meant (reference §2.2, §3.5,
-//! decision 11).
+//! Services in rules: what may stand beside them, and which service is meant (semantics §2.2, §3.5,
+//! §9.11).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::ServiceKey;
@@ -13,25 +13,26 @@ pub(super) fn key(
     service: &ServiceRef,
     entity: &RuleSide,
     namespace: Option<&str>,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ServiceKey> {
-    check_company(service, entity, found);
-    NameForm::DnsSubdomain.check_text(&service.name, "service name", found);
+    check_company(service, entity, diagnostics);
+    NameForm::DnsSubdomain.check_text(&service.name, "service name", diagnostics);
     let stated = service
         .namespace
         .as_ref()
-        .filter(|namespace| NameForm::DnsLabel.check_text(namespace, "namespace", found));
+        .filter(|namespace| NameForm::DnsLabel.check_text(namespace, "namespace", diagnostics));
     let Some(namespace) = stated
         .map(|namespace| namespace.value.as_str())
         .or(namespace)
     else {
         let message = "a global policy must name the namespace of a service";
-        found.push(
+        diagnostics.push(
             Diagnostic::at(Code::MissingField, service.span, message)
                 .help("add `namespace` beside `name`"),
         );
         return None;
     };
+
     Some(ServiceKey {
         namespace: namespace.to_owned(),
         name: service.name.value.clone(),
@@ -39,7 +40,7 @@ pub(super) fn key(
 }
 
 /// A service says who is meant, so nothing else on its side may.
-fn check_company(service: &ServiceRef, entity: &RuleSide, found: &mut Diagnostics) {
+fn check_company(service: &ServiceRef, entity: &RuleSide, diagnostics: &mut Diagnostics) {
     let others = [
         ("selector", entity.selector.is_some()),
         ("notSelector", entity.not_selector.is_some()),
@@ -48,8 +49,9 @@ fn check_company(service: &ServiceRef, entity: &RuleSide, found: &mut Diagnostic
         ("nets", !entity.nets.is_empty()),
         ("notNets", !entity.not_nets.is_empty()),
     ];
+
     for (name, _) in others.iter().filter(|(_, is_there)| *is_there) {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             service.span,
             format!("`services` excludes `{name}`"),
@@ -59,7 +61,11 @@ fn check_company(service: &ServiceRef, entity: &RuleSide, found: &mut Diagnostic
 
 /// A service stands for the other side: the sender of ingress, or the receiver of egress, whose
 /// ports it gives too.
-pub(super) fn check_side(rule: &manifest::Rule, direction: Direction, found: &mut Diagnostics) {
+pub(super) fn check_side(
+    rule: &manifest::Rule,
+    direction: Direction,
+    diagnostics: &mut Diagnostics,
+) {
     let (own, word) = match direction {
         Direction::Ingress => (
             &rule.destination,
@@ -70,9 +76,11 @@ pub(super) fn check_side(rule: &manifest::Rule, direction: Direction, found: &mu
             "`source.services` may only stand in ingress rules",
         ),
     };
+
     if let Some(service) = &own.services {
-        found.push(Diagnostic::at(Code::ConflictingFields, service.span, word));
+        diagnostics.push(Diagnostic::at(Code::ConflictingFields, service.span, word));
     }
+
     let receiver = &rule.destination;
     if let Some(service) = receiver
         .services
@@ -80,7 +88,7 @@ pub(super) fn check_side(rule: &manifest::Rule, direction: Direction, found: &mu
         .filter(|_| !receiver.ports.is_empty() || !receiver.not_ports.is_empty())
     {
         let message = "`services` excludes `ports` and `notPorts`: the service has its ports";
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::ConflictingFields,
             service.span,
             message,

@@ -1,5 +1,5 @@
 //! Staged policies: checked like the ones they propose, and put into force only when asked to
-//! (reference §2.5, §4.5).
+//! (semantics §2.5, §4.5).
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(super) fn add(
     staging: StagedPolicies,
     enforced: Vec<TieredPolicy>,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> SortedPolicies {
     let mut sorted = SortedPolicies {
         in_force: enforced,
@@ -34,26 +34,31 @@ pub(super) fn add(
     let mut unused = SelectorTable::default();
     let mut gone: BTreeMap<PolicyKey, Span> = BTreeMap::new();
     let mut set = Vec::new();
+
     for StagedManifest { action, policy } in staged {
         match (staging, action) {
             (StagedPolicies::InForce, StagedAction::Set | StagedAction::Learn) => {
-                set.push(check(policy, selectors, found))
+                set.push(check(policy, selectors, diagnostics))
             }
             (StagedPolicies::InForce, StagedAction::Delete) => {
-                let deleted = check(policy, &mut unused, found);
+                let deleted = check(policy, &mut unused, diagnostics);
                 gone.insert(deleted.policy.key.clone(), deleted.policy.span);
                 sorted.left_out.push(deleted);
             }
             (StagedPolicies::InForce, StagedAction::Ignore) | (StagedPolicies::Proposed, _) => {
-                sorted.left_out.push(check(policy, &mut unused, found))
+                sorted
+                    .left_out
+                    .push(check(policy, &mut unused, diagnostics))
             }
         }
     }
-    note_absent(&gone, &sorted.in_force, found);
+
+    note_absent(&gone, &sorted.in_force, diagnostics);
     gone.extend(
         set.iter()
             .map(|placed| (placed.policy.key.clone(), placed.policy.span)),
     );
+
     let (replaced, kept): (Vec<TieredPolicy>, Vec<TieredPolicy>) = sorted
         .in_force
         .into_iter()
@@ -61,18 +66,19 @@ pub(super) fn add(
     sorted.left_out.extend(replaced);
     sorted.in_force = kept;
     sorted.in_force.extend(set);
-    note_proposed(staged, staging, found);
+    note_proposed(staged, staging, diagnostics);
+
     sorted
 }
 
 fn check(
     policy: &StagedPolicy,
     selectors: &mut SelectorTable,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> TieredPolicy {
     match policy {
-        StagedPolicy::Calico(policy) => calico::policy(policy, selectors, found),
-        StagedPolicy::Kubernetes(policy) => kubernetes::policy(policy, selectors, found),
+        StagedPolicy::Calico(policy) => calico::policy(policy, selectors, diagnostics),
+        StagedPolicy::Kubernetes(policy) => kubernetes::policy(policy, selectors, diagnostics),
     }
 }
 
@@ -80,13 +86,13 @@ fn check(
 fn note_absent(
     gone: &BTreeMap<PolicyKey, Span>,
     enforced: &[TieredPolicy],
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     for (key, span) in gone
         .iter()
         .filter(|(key, _)| !enforced.iter().any(|placed| placed.policy.key == **key))
     {
-        found.push(Diagnostic::at(
+        diagnostics.push(Diagnostic::at(
             Code::NothingToDelete,
             *span,
             format!("there is no `{key}` in the input that this could delete"),
@@ -95,13 +101,17 @@ fn note_absent(
 }
 
 /// Says how many staged policies are not in force.
-fn note_proposed(staged: &[StagedManifest], staging: StagedPolicies, found: &mut Diagnostics) {
+fn note_proposed(
+    staged: &[StagedManifest],
+    staging: StagedPolicies,
+    diagnostics: &mut Diagnostics,
+) {
     let message = match (staging, staged.len()) {
         (StagedPolicies::InForce, _) | (StagedPolicies::Proposed, 0) => return,
         (StagedPolicies::Proposed, 1) => "1 staged policy is not in force".to_owned(),
         (StagedPolicies::Proposed, many) => format!("{many} staged policies are not in force"),
     };
-    found.push(
+    diagnostics.push(
         Diagnostic::new(Code::StagedPolicies, message).help("`--staged` compiles as if they were"),
     );
 }

@@ -8,14 +8,15 @@ use crate::source::SourceFiles;
 fn meaning(yaml: &str) -> String {
     let mut files = SourceFiles::default();
     files.add("a.yaml", yaml.to_owned()).unwrap();
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let mut reader = ManifestReader::default();
-    document::for_each(&files, &mut found, &mut |object, found| {
-        reader.ingest(&object, found)
+    document::for_each(&files, &mut diagnostics, &mut |object, diagnostics| {
+        reader.ingest(&object, diagnostics)
     });
-    let policies = check(reader.finish(), StagedPolicies::Proposed, &mut found);
-    match found.has_errors() {
-        true => found
+
+    let policies = check(reader.finish(), StagedPolicies::Proposed, &mut diagnostics);
+    match diagnostics.has_errors() {
+        true => diagnostics
             .sorted()
             .iter()
             .map(|diagnostic| format!("{}: {}\n", diagnostic.code, diagnostic.message))
@@ -35,6 +36,7 @@ fn policy(namespace: &str, spec: &str) -> String {
     } else {
         format!(", namespace: {namespace}")
     };
+
     format!(
         "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: p{place}}}\nspec: \
          {{{spec}}}\n"
@@ -213,6 +215,7 @@ fn rules_keep_their_families_together() {
             "mixed-families: this is IPv6, and the rest of the rule is IPv4\n",
         ),
     ];
+
     for (written, expected) in cases {
         assert_eq!(rule("", written), expected, "{written}");
     }
@@ -236,6 +239,7 @@ fn types_are_inferred_from_the_rules() {
             "egress: no rule",
         ),
     ];
+
     for (spec, expected) in cases {
         let printed = meaning(&policy("ns", &spec));
         let rules: Vec<&str> = printed.lines().skip(2).map(str::trim).collect();
@@ -259,6 +263,7 @@ fn order_then_name_then_namespace_then_kind_decide() {
         object("default.k", "order: 0"),
     ];
     let printed = meaning(&objects.concat());
+
     let names: Vec<&str> = printed
         .lines()
         .filter_map(|line| line.strip_prefix("  Global")?.split([' ', ',']).nth(1))
@@ -379,6 +384,7 @@ fn services_say_who_is_meant() {
             "invalid-name: `DB` is no valid service name",
         ),
     ];
+
     for (namespace, direction, side, expected) in cases {
         let printed = meaning(&policy(
             namespace,
@@ -390,6 +396,7 @@ fn services_say_who_is_meant() {
             "{side}"
         );
     }
+
     let with_ports =
         "egress: [{action: Allow, protocol: TCP, destination: {services: {name: db}, ports: [1]}}]";
     assert!(
@@ -407,6 +414,7 @@ fn nothing_passes_for_what_it_is_not() {
     };
     let claim = "invalid-label: the label `projectcalico.org/namespace` is not for a network set \
                  to claim\n";
+
     assert_eq!(
         meaning(&set("a", "projectcalico.org/namespace: prod")),
         claim
@@ -419,12 +427,14 @@ fn nothing_passes_for_what_it_is_not() {
         "invalid-port: `8e1` is no port\n",
         "a number is no port name"
     );
+
     let kubernetes = |name: &str| {
         format!(
             "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: \
              {name}}}\nspec: {{podSelector: {{}}}}\n"
         )
     };
+
     let both = meaning(&[kubernetes("web"), kubernetes("default.web")].concat());
     assert_eq!(both.matches("KubernetesNetworkPolicy").count(), 2, "{both}");
     assert!(
@@ -443,6 +453,7 @@ fn a_wrong_peer_does_not_make_its_list_empty() {
              from: [{peers}]}}]}}\n"
         ))
     };
+
     assert_eq!(
         policy("{pods: {namespaceSelector: {}}}"),
         "missing-field: `podSelector` is missing\n"

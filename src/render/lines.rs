@@ -26,6 +26,7 @@ pub(super) fn sets(sets: &[ProgramSet]) -> String {
     let mut sorted: Vec<&ProgramSet> = sets.iter().collect();
     sorted.sort_by_key(|set| Reverse(set.members.len().max(SMALL).ilog10()));
     let mut out = String::new();
+
     for (index, set) in sorted.into_iter().enumerate() {
         if index > 0 {
             out.push('\n');
@@ -34,6 +35,7 @@ pub(super) fn sets(sets: &[ProgramSet]) -> String {
         let _ = writeln!(out, "create {} {}", set.name, header(&set.members));
         add_members(&mut out, set);
     }
+
     out
 }
 
@@ -60,6 +62,7 @@ fn family_word(family: Family) -> &'static str {
 
 fn add_members(out: &mut String, set: &ProgramSet) {
     let name = &set.name;
+
     match &set.members {
         SetMembers::Addresses(_, members) => members.iter().for_each(|NetMember { net, sense }| {
             let exception = if *sense == Sense::IsNot {
@@ -106,6 +109,7 @@ pub(super) fn rules(table: &ProgramTable) -> String {
             write_rule(&mut out, rule, table.family);
         }
     }
+
     out
 }
 
@@ -123,6 +127,7 @@ pub(super) fn hooks(table: &ProgramTable) -> String {
             hook.chain
         );
     }
+
     out
 }
 
@@ -138,6 +143,7 @@ fn write_rule(
     matches
         .iter()
         .for_each(|condition| write_match(out, condition, family));
+
     let _ = write!(out, " -m comment --comment \"{}\"", rule_comment(about));
     let _ = match target {
         RuleTarget::Accept => writeln!(out, " -j ACCEPT"),
@@ -230,6 +236,7 @@ fn write_icmp(out: &mut String, sense: Sense, icmp: Icmp, family: Family) -> std
         option.1,
         icmp.kind
     )?;
+
     icmp.code.map_or(Ok(()), |code| write!(out, "/{code}"))
 }
 

@@ -42,6 +42,7 @@ impl NodeScripts {
             ("filter.v6.rules", &self.filter_v6),
         ];
         let early = self.early.iter().map(|(name, text)| (*name, text));
+
         always
             .into_iter()
             .chain(early)

@@ -89,6 +89,7 @@ impl TemplateSet {
             )
             .help(format!("templates are {known}")));
         }
+
         for template in TEMPLATES {
             let own = replaced
                 .iter()
@@ -104,6 +105,7 @@ impl TemplateSet {
             let registered = registry.register_template_string(template.file, text);
             registered.map_err(|error| invalid(template.file, &error.to_string()))?;
         }
+
         let templates = Self { registry };
         templates.check()?;
         Ok(templates)
@@ -157,11 +159,13 @@ impl TemplateSet {
             rules: second,
             hooks: third,
         };
+
         let (template, head) = match kind {
             TableKind::Filter => (FILTER, "*filter\n"),
             TableKind::Raw => (EARLY, "*raw\n"),
             TableKind::Mangle => (EARLY, "*mangle\n"),
         };
+
         self.render(
             template,
             &view,
@@ -185,6 +189,7 @@ impl TemplateSet {
             .render(file, view)
             .map_err(|error| not_rendered(file, &error))?;
         text = text.replace("\u{1}\n\n", "\u{1}\n");
+
         let found: Vec<&str> = text
             .split_inclusive('\n')
             .filter(|line| lines.contains(line))
@@ -194,9 +199,11 @@ impl TemplateSet {
                            in the order of the built-in template";
             return Err(invalid(file, message));
         }
+
         for (mark, part) in MARKS.iter().zip(parts) {
             text = text.replacen(mark, part, 1);
         }
+
         Ok(text)
     }
 }

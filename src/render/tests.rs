@@ -41,6 +41,7 @@ fn comments_are_printable_ascii_whatever_character_is_in_the_text() {
         text.bytes()
             .all(|byte| byte == b' ' || byte.is_ascii_graphic())
     };
+
     for letter in ('\0'..='\u{ffff}').chain(['\u{1f600}', '\u{e0041}', char::MAX]) {
         let text = format!("a{letter}b");
         assert!(
@@ -77,12 +78,14 @@ fn templates_that_leave_something_out_are_refused() {
             "{broken}"
         );
     }
+
     for part in ["{{declarations}}\n", "{{rules}}\n", "{{hooks}}\n"] {
         assert!(
             !refusal("filter.rules.hbs", &whole.replace(part, "")).is_empty(),
             "{part}"
         );
     }
+
     assert_eq!(refusal("other.hbs", ""), "there is no template `other.hbs`");
 }
 

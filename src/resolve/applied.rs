@@ -33,12 +33,14 @@ impl PolicyClasses {
         for (selector, members) in members {
             split(&mut classes, &mut splits, selector, members);
         }
+
         let mut live = classes.clone();
         live.sort_unstable();
         live.dedup();
         classes
             .iter_mut()
             .for_each(|class| *class = number(live.binary_search(class).unwrap_or(usize::MAX)));
+
         Self {
             classes,
             selectors: live

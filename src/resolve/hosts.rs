@@ -51,7 +51,7 @@ impl HostsOnNode {
 }
 
 impl<'input> ResolvedPolicy<'input> {
-    /// The host endpoints of a node. Of several for one place the first by name counts (reference
+    /// The host endpoints of a node. Of several for one place the first by name counts (semantics
     /// §7.5).
     pub fn hosts_on(&self, node: NodeId) -> HostsOnNode {
         let mut hosts = HostsOnNode::default();
@@ -70,6 +70,7 @@ impl<'input> ResolvedPolicy<'input> {
                 }
             }
         }
+
         hosts
     }
 
@@ -87,6 +88,7 @@ impl<'input> ResolvedPolicy<'input> {
                 .binary_search(&host)
                 .is_ok()
         };
+
         let listed = self.policies.tiers.iter().map(|tier| {
             let policies = tier
                 .policies
@@ -131,6 +133,7 @@ impl<'input> ResolvedPolicy<'input> {
             }));
         }
         tiers.reverse();
+
         tiers
     }
 
@@ -152,20 +155,20 @@ const BEYOND_THE_HOST: [PolicyListKind; 3] = [
 
 /// Refuses lists that the kernel cannot be told as they are meant, and warns of host endpoints that
 /// no packet meets.
-pub(super) fn check(resolved: &ResolvedPolicy<'_>, found: &mut Diagnostics) {
+pub(super) fn check(resolved: &ResolvedPolicy<'_>, diagnostics: &mut Diagnostics) {
     for (node, _) in resolved.inventory.nodes_with_ids() {
         let hosts = resolved.hosts_on(node);
-        warn_of_shadowed(resolved, &hosts, node, found);
+        warn_of_shadowed(resolved, &hosts, node, diagnostics);
         hosts
             .addresses
             .iter()
-            .for_each(|id| refuse_by_address(resolved, *id, found));
+            .for_each(|id| refuse_by_address(resolved, *id, diagnostics));
         if let Some(id) = hosts.everywhere {
-            refuse_everywhere(resolved, &hosts, id, found);
+            refuse_everywhere(resolved, &hosts, id, diagnostics);
         }
         hosts
             .all()
-            .for_each(|id| refuse_pre_dnat(resolved, id, found));
+            .for_each(|id| refuse_pre_dnat(resolved, id, diagnostics));
     }
 }
 
@@ -173,7 +176,7 @@ fn warn_of_shadowed(
     resolved: &ResolvedPolicy<'_>,
     hosts: &HostsOnNode,
     node: NodeId,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let name = &*resolved.inventory.node(node).name;
     for (id, host) in resolved
@@ -185,7 +188,7 @@ fn warn_of_shadowed(
                 "another host endpoint comes before `{}` on its interface, so no packet meets it",
                 host.name
             );
-            found.push(
+            diagnostics.push(
                 Diagnostic::at(Code::HostEndpointShadowed, host.span, message)
                     .help("of several, the first by name counts"),
             );
@@ -194,10 +197,15 @@ fn warn_of_shadowed(
 }
 
 /// What is forwarded bears none of the host's addresses, so that nothing tells whose it is.
-fn refuse_by_address(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &mut Diagnostics) {
+fn refuse_by_address(
+    resolved: &ResolvedPolicy<'_>,
+    id: HostEndpointId,
+    diagnostics: &mut Diagnostics,
+) {
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
+
     for policy in BEYOND_THE_HOST
         .into_iter()
         .filter_map(|list| resolved.first_on(id, list))
@@ -206,7 +214,7 @@ fn refuse_by_address(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &
             "`{}` names no interface, and {} is for packets that its addresses do not tell",
             host.name, policy.key
         );
-        found
+        diagnostics
             .push(refusal(host, policy, message).help("give the host endpoint an `interfaceName`"));
     }
 }
@@ -215,25 +223,28 @@ fn refuse_everywhere(
     resolved: &ResolvedPolicy<'_>,
     hosts: &HostsOnNode,
     id: HostEndpointId,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) {
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
+
     if let Some(policy) = resolved.first_on(id, PolicyListKind::Untracked) {
         let message = format!(
             "`{}` is of every interface, for which there is no untracked policy such as {}",
             host.name, policy.key
         );
-        found.push(
+        diagnostics.push(
             refusal(host, policy, message)
                 .help("name the interfaces (Calico ignores such a policy)"),
         );
     }
+
     let beyond = [PolicyListKind::Forward, PolicyListKind::PreDnat]
         .into_iter()
         .filter_map(|list| resolved.first_on(id, list))
         .next();
+
     if let (Some(policy), Some(other)) = (
         beyond,
         hosts
@@ -245,7 +256,7 @@ fn refuse_everywhere(
             "which packets {} is for cannot be told: `{}` on the same node names no interface",
             policy.key, other.name
         );
-        found.push(
+        diagnostics.push(
             refusal(other, policy, message).help("give that host endpoint an `interfaceName`"),
         );
     }
@@ -254,13 +265,18 @@ fn refuse_everywhere(
 /// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint,
 /// which takes a mark on the packet. We set none, and ask again behind DNAT, in the terms that
 /// connection tracking knows.
-fn refuse_pre_dnat(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &mut Diagnostics) {
+fn refuse_pre_dnat(
+    resolved: &ResolvedPolicy<'_>,
+    id: HostEndpointId,
+    diagnostics: &mut Diagnostics,
+) {
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
     if !may_deny_ingress(resolved, id, host) {
         return;
     }
+
     for (policy, rule) in resolved
         .asked_again(id)
         .iter()
@@ -277,7 +293,7 @@ fn refuse_pre_dnat(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &mu
             );
             let problem = Diagnostic::at(Code::UnenforceableList, rule.span, message)
                 .label(host.span, "of this host endpoint");
-            found.push(problem.help(
+            diagnostics.push(problem.help(
                 "what it allows must pass the policies behind DNAT too: write fewer and wider \
                  prefixes and ports",
             ));
@@ -308,11 +324,13 @@ fn may_deny_ingress(
             .is_some_and(|profile| profile.ingress.is_empty()),
         ProfileName::AllowAll | ProfileName::Namespace(_) => false,
     };
+
     let first = host
         .profiles
         .names()
         .map(profile_name)
         .find(|name| !says_nothing(name));
+
     let allows = matches!(
         first,
         Some(ProfileName::AllowAll | ProfileName::Namespace(_))

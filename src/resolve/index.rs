@@ -51,6 +51,7 @@ impl<'universe> LabelValueIndex<'universe> {
                 holders.entry(label).or_default().push(*id);
             }
         }
+
         for ((key, value), mut ids) in holders {
             ids.shrink_to_fit();
             let key = self.keys.entry(inventory.strings().get(key)).or_default();
@@ -153,6 +154,7 @@ impl<'universe> LabelValueIndex<'universe> {
                 .filter(|id| self.universe.passes(*id, name, test))
                 .collect();
         }
+
         let alike = key
             .values
             .iter()

@@ -7,6 +7,7 @@ pub(super) fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
     } else {
         (right, left)
     };
+
     let mut both = Vec::new();
     for id in few {
         many = from(many, *id);
@@ -14,6 +15,7 @@ pub(super) fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
             both.push(*id);
         }
     }
+
     both
 }
 

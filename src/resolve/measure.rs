@@ -7,14 +7,14 @@ use super::index::LabelValueIndex;
 use super::selectors;
 use super::universe::SelectorUniverse;
 use crate::diagnostic::Diagnostics;
+use crate::document;
 use crate::inventory::{Inventory, InventoryBuilder};
 use crate::net::Family;
 use crate::policy::{
     DefaultAction, HostStage, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Tier,
 };
-use crate::source::{FileId, SourceFiles};
-use crate::document;
 use crate::selector;
+use crate::source::{FileId, SourceFiles};
 
 const PODS: usize = 150_000;
 const NAMESPACES: usize = 5_000;
@@ -86,6 +86,7 @@ fn texts() -> Vec<String> {
             number / NAMESPACES
         )
     });
+
     let wide = (0..100).map(|number| match number % 5 {
         0 => format!("team == \"t{number}\""),
         1 => format!("pcns.env != \"e{number}\""),
@@ -120,26 +121,29 @@ fn policies() -> PolicySet {
         unused: None,
     };
     let policies = ids.into_iter().map(policy).collect();
+
     set.tiers.push(Tier {
         name: "t".to_owned(),
         order: 1.0,
         default_action: DefaultAction::Deny,
         policies,
     });
+
     set
 }
 
-fn inventory(found: &mut Diagnostics) -> Inventory {
+fn inventory(diagnostics: &mut Diagnostics) -> Inventory {
     let mut files = SourceFiles::default();
     files.add("cluster.json", cluster()).unwrap();
     let started = Instant::now();
     let mut builder = InventoryBuilder::default();
-    document::for_each(&files, found, &mut |object, found| {
-        builder.ingest(&object, found)
+    document::for_each(&files, diagnostics, &mut |object, diagnostics| {
+        builder.ingest(&object, diagnostics)
     });
     report("read and take", started);
+
     let started = Instant::now();
-    let inventory = builder.finish(&crate::manifest::Manifest::default(), found);
+    let inventory = builder.finish(&crate::manifest::Manifest::default(), diagnostics);
     report("finish", started);
     inventory
 }
@@ -147,15 +151,17 @@ fn inventory(found: &mut Diagnostics) -> Inventory {
 #[test]
 #[ignore = "takes seconds and prints"]
 fn measure() {
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     report("before", Instant::now());
-    let inventory = inventory(&mut found);
+    let inventory = inventory(&mut diagnostics);
     report("text dropped", Instant::now());
+
     let policies = policies();
     let started = Instant::now();
     let universe = SelectorUniverse::new(&policies, &inventory);
     let index = LabelValueIndex::new(&universe);
     report("index alone", started);
+
     let started = Instant::now();
     let selected: usize = policies
         .selectors
@@ -164,8 +170,9 @@ fn measure() {
         .sum();
     report(&format!("evaluation alone, {selected} members"), started);
     drop(index);
+
     let started = Instant::now();
-    let resolved = selectors(&policies, &inventory, &mut found);
+    let resolved = selectors(&policies, &inventory, &mut diagnostics);
     report("resolve", started);
     let started = Instant::now();
     let members: usize = policies
@@ -173,6 +180,7 @@ fn measure() {
         .iter()
         .map(|(id, _, _)| resolved.addresses(id, Family::V4).len())
         .sum();
+
     report(
         &format!(
             "{members} addresses of {} selectors",
@@ -180,6 +188,7 @@ fn measure() {
         ),
         started,
     );
+
     let applied: usize = inventory
         .endpoints_with_ids()
         .map(|(id, _)| resolved.applied_to(id).len())
@@ -191,7 +200,8 @@ fn measure() {
         ),
         Instant::now(),
     );
-    assert!(!found.has_errors());
+
+    assert!(!diagnostics.has_errors());
 }
 
 #[expect(

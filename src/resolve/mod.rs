@@ -1,8 +1,8 @@
 //! Selectors become endpoints, network sets and addresses.
 //!
-//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`ResolvedPolicy`], which knows who every selector
-//! selects and which policies apply to whom. Absent: changing policy, chains, kernel names. Later
-//! rooms ask for members; they never look at a label.
+//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`ResolvedPolicy`], which knows who every
+//! selector selects and which policies apply to whom. Absent: changing policy, chains, kernel
+//! names. Later rooms ask for members; they never look at a label.
 //!
 //! Cost, with `L` labels in all, `S` distinct selectors and `R` members of all of them together:
 //! `O(L)` for an index from label to who has it, then for each selector about as many steps as its
@@ -37,12 +37,13 @@ use universe::SelectorUniverse;
 pub fn selectors<'input>(
     policies: &'input PolicySet,
     inventory: &'input Inventory,
-    found: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> ResolvedPolicy<'input> {
-    note_unknown_namespaces(policies, inventory, found);
-    note_unknown_services(policies, inventory, found);
-    note_unknown_accounts(policies, inventory, found);
-    note_unknown_profiles(policies, inventory, found);
+    note_unknown_namespaces(policies, inventory, diagnostics);
+    note_unknown_services(policies, inventory, diagnostics);
+    note_unknown_accounts(policies, inventory, diagnostics);
+    note_unknown_profiles(policies, inventory, diagnostics);
+
     let universe = SelectorUniverse::new(policies, inventory);
     let index = LabelValueIndex::new(&universe);
     let selections = policies
@@ -55,20 +56,26 @@ pub fn selectors<'input>(
             SelectorDomain::Nodes => SelectedEndpoints::of_nodes(expr, inventory),
         });
     let selections = selections.collect();
+
     let resolved = ResolvedPolicy::new(policies, inventory, selections);
-    hosts::check(&resolved, found);
+    hosts::check(&resolved, diagnostics);
     resolved
 }
 
 /// The inventory has noted those of endpoints; these are only named by policies, which then apply
 /// to nobody, and network sets.
-fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+fn note_unknown_namespaces(
+    policies: &PolicySet,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
     let mut noted = BTreeSet::new();
     let of_policies = policies
         .tiers
         .iter()
         .flat_map(|tier| &tier.policies)
         .map(|policy| (policy.key.namespace.as_deref(), policy.span));
+
     let of_sets = policies
         .network_sets
         .iter()
@@ -78,7 +85,7 @@ fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &
         if !inventory.namespaces.contains_key(namespace) && noted.insert(namespace) {
             let message =
                 format!("the namespace `{namespace}` is not in the input, so it has no labels");
-            found.push(
+            diagnostics.push(
                 Diagnostic::new(Code::UnknownNamespace, message).label(span, "this is in it"),
             );
         }
@@ -86,7 +93,11 @@ fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &
 }
 
 /// A service without backends in the input matches nobody.
-fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+fn note_unknown_services(
+    policies: &PolicySet,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
     let of_policies = policies
         .policies()
         .flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
@@ -95,6 +106,7 @@ fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mu
         .values()
         .flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
     let mut noted = BTreeSet::new();
+
     for rule in of_policies.chain(of_profiles) {
         for service in [&rule.source, &rule.destination]
             .into_iter()
@@ -105,15 +117,20 @@ fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mu
                     "the service `{service}` has no EndpointSlice or Endpoints in the input, so \
                      the rule matches nobody"
                 );
-                found.push(Diagnostic::at(Code::UnknownService, rule.span, message));
+                diagnostics.push(Diagnostic::at(Code::UnknownService, rule.span, message));
             }
         }
     }
 }
 
 /// The inventory has noted those that endpoints run as; these are only named by rules.
-fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+fn note_unknown_accounts(
+    policies: &PolicySet,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
     let mut noted = BTreeSet::new();
+
     for account in policies.selectors.accounts() {
         let (namespace, name) = (account.namespace.as_deref(), account.name.value.as_str());
         let is_known = match namespace {
@@ -137,7 +154,7 @@ fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mu
                      runs as one"
                 ),
             };
-            found.push(Diagnostic::at(
+            diagnostics.push(Diagnostic::at(
                 Code::UnknownServiceAccount,
                 account.name.span,
                 message,
@@ -147,7 +164,11 @@ fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mu
 }
 
 /// A profile that is not in the input allows nothing, and neither do those behind it.
-fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+fn note_unknown_profiles(
+    policies: &PolicySet,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
     let mut noted = BTreeSet::new();
     let of_endpoints = inventory
         .endpoints
@@ -157,6 +178,7 @@ fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mu
         .host_endpoints
         .iter()
         .map(|host| (&host.profiles, host.span));
+
     for (name, span) in of_endpoints
         .chain(of_hosts)
         .flat_map(|(profiles, span)| profiles.names().map(move |name| (name, span)))
@@ -166,7 +188,8 @@ fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mu
         };
         if !policies.profiles.contains_key(name) && noted.insert(name) {
             let message = format!("the profile `{name}` is not in the input, so it denies");
-            found.push(Diagnostic::new(Code::UnknownProfile, message).label(span, "this has it"));
+            diagnostics
+                .push(Diagnostic::new(Code::UnknownProfile, message).label(span, "this has it"));
         }
     }
 }

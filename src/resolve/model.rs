@@ -81,6 +81,7 @@ impl<'input> ResolvedPolicy<'input> {
         let applied = PolicyClasses::new(members, inventory.endpoints.len());
         let on_node = by_node(inventory);
         let (endpoint_addresses, pod_sources) = Default::default();
+
         Self {
             policies,
             inventory,
@@ -142,6 +143,7 @@ impl<'input> ResolvedPolicy<'input> {
             Family::V4 => v4,
             Family::V6 => v6,
         });
+
         made.map_or(&[], |made| {
             made.get_or_init(|| {
                 self.collect(
@@ -154,8 +156,8 @@ impl<'input> ResolvedPolicy<'input> {
         })
     }
 
-    /// As [`ResolvedPolicy::addresses`], with the endpoints of one node only, and no host endpoints.
-    /// Network sets count everywhere.
+    /// As [`ResolvedPolicy::addresses`], with the endpoints of one node only, and no host
+    /// endpoints. Network sets count everywhere.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
         self.collect(
@@ -178,6 +180,7 @@ impl<'input> ResolvedPolicy<'input> {
             all.sort_unstable();
             all
         });
+
         let from = all
             .get(all.partition_point(|address| *address < range.address())..)
             .unwrap_or_default();
@@ -209,6 +212,7 @@ impl<'input> ResolvedPolicy<'input> {
                 .copied()
                 .map(Cidr::host)
         });
+
         let nodes = selection.nodes.iter().flat_map(|id| {
             self.inventory
                 .node(*id)
@@ -219,6 +223,7 @@ impl<'input> ResolvedPolicy<'input> {
         });
         let hosts = hosts.iter().filter_map(|id| self.host_endpoint(*id));
         let hosts = hosts.flat_map(|host| host.addresses.iter().copied().map(Cidr::host));
+
         let mut members: Vec<Cidr> = nets
             .chain(own)
             .chain(hosts)
@@ -228,6 +233,7 @@ impl<'input> ResolvedPolicy<'input> {
         members.sort_unstable();
         members.dedup();
         members.shrink_to_fit();
+
         members
     }
 }
@@ -302,6 +308,7 @@ impl SelectedEndpoints {
             others.split_at(others.partition_point(|id| (*id as usize) < first_host));
         let [first_set, first_host] =
             [first_set, first_host].map(|first| u32::try_from(first).unwrap_or(u32::MAX));
+
         Self {
             endpoints: endpoints.iter().copied().map(EndpointId::at).collect(),
             network_sets: sets.iter().map(|id| NetworkSetId(id - first_set)).collect(),
@@ -344,10 +351,12 @@ impl fmt::Display for ResolvedPolicy<'_> {
             .map(|(id, _, _)| (self.policies.selectors.describe(id), id))
             .collect();
         selectors.sort_unstable();
+
         for (text, id) in selectors {
             writeln!(out, "selector {text}")?;
             self.write_members(out, self.members(id))?;
         }
+
         self.inventory
             .endpoints_with_ids()
             .try_for_each(|(id, _)| self.write_policies(out, id))
@@ -369,6 +378,7 @@ impl ResolvedPolicy<'_> {
                 listed(endpoint.addresses.iter())
             )?;
         }
+
         for set in selection
             .network_sets
             .iter()
@@ -389,6 +399,7 @@ impl ResolvedPolicy<'_> {
                 )?,
             }
         }
+
         for host in selection
             .host_endpoints
             .iter()
@@ -401,6 +412,7 @@ impl ResolvedPolicy<'_> {
                 listed(host.addresses.iter())
             )?;
         }
+
         Ok(())
     }
 
@@ -410,6 +422,7 @@ impl ResolvedPolicy<'_> {
             .node
             .map_or("no node", |node| &self.inventory.node(node).name);
         writeln!(out, "{} {endpoint} on {node}", endpoint.kind.label())?;
+
         let applied = self.applied_to(id);
         let policies = self.policies.policies().filter(|(_, policy)| {
             policy.is_on(PolicyListKind::Normal)
@@ -418,6 +431,7 @@ impl ResolvedPolicy<'_> {
         for (tier, policy) in policies {
             writeln!(out, "  {}: {}", tier.name, policy.key)?;
         }
+
         Ok(())
     }
 }

@@ -88,6 +88,7 @@ impl ResolvedPolicy<'_> {
         if !peer.not_ports.names.is_empty() {
             return Err(UnaskableReason::NamedExceptions);
         }
+
         let not_nets = self.excluded(peer, family);
         let mut alternatives = Vec::new();
         for (net, ports, protocol) in self.alternatives(rule, family) {
@@ -110,6 +111,7 @@ impl ResolvedPolicy<'_> {
             };
             alternatives.extend(fitting.is_possible().then_some(fitting));
         }
+
         let exceptions = alternatives
             .iter()
             .map(|fitting| fitting.not_nets.len() + fitting.not_ports.len())
@@ -133,6 +135,7 @@ impl ResolvedPolicy<'_> {
         let PortCondition::In(PortList { numbers, names }) = &peer.ports else {
             return nets.into_iter().map(|net| (net, None, None)).collect();
         };
+
         let mut pairs: Vec<_> = nets
             .iter()
             .flat_map(|net| numbers.iter().map(move |ports| (*net, Some(*ports), None)))
@@ -141,6 +144,7 @@ impl ResolvedPolicy<'_> {
             ProtocolMatch::Is(protocol) => Some(protocol),
             ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
         };
+
         let named = ResolvedPorts {
             names,
             protocol,
@@ -159,6 +163,7 @@ impl ResolvedPolicy<'_> {
                 ));
             }
         }
+
         pairs
     }
 
@@ -168,6 +173,7 @@ impl ResolvedPolicy<'_> {
             AddressCondition::Any => None,
             AddressCondition::In(nets) => Some(of_family(nets, family)),
         };
+
         let selected = match peer.selected {
             PeerSelection::Anyone => None,
             PeerSelection::By(selector) => Some(self.addresses(selector, family).to_vec()),

@@ -41,6 +41,7 @@ impl ResolvedPolicy<'_> {
                 inventory.endpoints_with_ids().map(|(id, _)| id).collect()
             }
         };
+
         let hosts: Vec<_> = match (wanted.selected, wanted.node) {
             (_, Some(_)) => Vec::new(),
             (PeerSelection::By(selector), None) => self.members(selector).host_endpoints.clone(),
@@ -57,6 +58,7 @@ impl ResolvedPolicy<'_> {
             .filter_map(|id| self.host_endpoint(id))
             .map(|host| (&host.addresses[..], &host.ports[..]));
         let mut found = Vec::new();
+
         for (addresses, ports) in of_pods.chain(of_hosts) {
             for port in ports.iter().filter(|port| wanted.fits(port)) {
                 let addresses = addresses
@@ -65,6 +67,7 @@ impl ResolvedPolicy<'_> {
                 found.extend(addresses.map(|address| (*address, port.protocol, port.number)));
             }
         }
+
         found.sort_unstable();
         found.dedup();
         found

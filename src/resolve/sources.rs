@@ -21,6 +21,7 @@ impl ResolvedPolicy<'_> {
             Family::V4 => v4,
             Family::V6 => v6,
         };
+
         made.get_or_init(|| {
             let nodes = self.inventory.nodes.iter();
             let ranges = nodes.flat_map(|node| node.pod_ranges.iter().copied());

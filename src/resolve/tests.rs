@@ -57,12 +57,14 @@ fn policies(applies_to: &[&str], network_sets: Vec<NetworkSet>) -> (PolicySet, V
         .enumerate()
         .map(|(number, id)| policy(&format!("p{number}"), *id))
         .collect();
+
     set.tiers.push(Tier {
         name: "default".to_owned(),
         order: 1.0,
         default_action: DefaultAction::Deny,
         policies,
     });
+
     (set, ids)
 }
 
@@ -73,6 +75,7 @@ fn policy(name: &str, applies_to: SelectorId) -> Policy {
         name: name.to_owned(),
     };
     let span = FileId::default().span(0..0);
+
     Policy {
         key,
         order: None,
@@ -222,6 +225,7 @@ fn selectors_select_by_own_and_inherited_labels() {
     let (policies, ids) = policies(&texts, sets());
     let (inventory, _) = read(&cluster());
     let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
+
     for ((text, expected), id) in cases.iter().zip(ids) {
         assert_eq!(names(&resolved, id), *expected, "{text}");
     }
@@ -243,6 +247,7 @@ fn addresses_stand_in_numeric_order_once_and_without_length_zero() {
     );
     let (inventory, _) = read(&cluster());
     let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
+
     let expected: [(&[&str], &[&str]); 3] = [
         (
             &["10.0.0.1", "10.0.0.9", "10.0.0.10", "192.0.2.0/24"],
@@ -273,11 +278,13 @@ fn local_addresses_leave_out_endpoints_of_other_nodes_only() {
     let (policies, ids) = policies(&["app == 'web'"], sets());
     let (inventory, _) = read(&objects);
     let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
+
     let local = |node: &str| {
         shown(&resolved.local_addresses(ids[0], Family::V4, inventory.find_node(node).unwrap()))
     };
     assert_eq!(local("a"), ["10.0.0.9", "192.0.2.0/24"]);
     assert_eq!(local("b"), ["10.0.0.1", "10.0.0.9", "192.0.2.0/24"]);
+
     let on = |node: &str| {
         resolved
             .endpoints_on(inventory.find_node(node).unwrap())
@@ -292,13 +299,15 @@ fn the_namespace_of_a_network_set_is_noted_once_when_it_is_not_in_the_input() {
         ["prod", "gone", "gone"].map(|namespace| network_set(Some(namespace), "x", &[], &[]));
     let (policies, _) = policies(&[], sets.to_vec());
     let (inventory, _) = read(&cluster());
-    let mut found = Diagnostics::default();
-    selectors(&policies, &inventory, &mut found);
-    let messages: Vec<&str> = found
+
+    let mut diagnostics = Diagnostics::default();
+    selectors(&policies, &inventory, &mut diagnostics);
+    let messages: Vec<&str> = diagnostics
         .sorted()
         .into_iter()
         .map(|diagnostic| diagnostic.message.as_str())
         .collect();
+
     assert_eq!(
         messages,
         ["the namespace `gone` is not in the input, so it has no labels"]
@@ -317,6 +326,7 @@ fn what_was_resolved_prints_itself() {
     );
     let (inventory, _) = read(&cluster());
     let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
+
     let expected = "\
 selector app == \"web\"
   pod dev/web: 10.0.0.1
@@ -339,6 +349,7 @@ pod prod/web on a
   default: GlobalNetworkPolicy p2
 ";
     assert_eq!(resolved.to_string(), expected);
+
     let applied: Vec<&[SelectorId]> = inventory
         .endpoints_with_ids()
         .map(|(id, _)| resolved.applied_to(id))
@@ -460,6 +471,7 @@ impl Table {
                     .map(|labels| namespace(&format!("n{number}"), &json!(labels))),
             );
         }
+
         for (number, accounts) in self.accounts.iter().enumerate() {
             let given = accounts
                 .iter()
@@ -473,6 +485,7 @@ impl Table {
                 )
             }));
         }
+
         for (number, (namespace, account, labels)) in self.pods.iter().enumerate() {
             let (namespace, account) = (format!("n{namespace}"), format!("a{account}"));
             objects.push(pod(
@@ -483,10 +496,11 @@ impl Table {
                 &format!("10.0.0.{}", number + 1),
             ));
         }
+
         read(&objects).0
     }
 
-    /// The labels of a pod, as reference §3.1 words it: look in the own ones first, then in each
+    /// The labels of a pod, as semantics §3.1 words it: look in the own ones first, then in each
     /// parent.
     fn of_pod(&self, number: usize) -> LabelMap {
         let (namespace, account, own) = &self.pods[number];
@@ -496,6 +510,7 @@ impl Table {
                 labels.insert(key.clone(), value.clone());
             }
         }
+
         labels.insert(
             "projectcalico.org/namespace".into(),
             format!("n{namespace}"),
@@ -509,9 +524,11 @@ impl Table {
         labels
             .entry("pcsa.projectcalico.org/name".into())
             .or_insert(format!("a{account}"));
+
         for (key, value) in self.accounts[*namespace][*account].iter().flatten() {
             labels.entry(format!("pcsa.{key}")).or_insert(value.clone());
         }
+
         labels
     }
 
@@ -572,10 +589,12 @@ proptest! {
             let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             policies.network_sets.push(network_set(namespace.as_deref(), &format!("s{number}"), &labels, &[]));
         }
+
         let ids: Vec<SelectorId> = exprs.iter().map(|expr| policies.selectors.intern(expr.clone())).collect();
         let policy_list = ids.iter().map(|id| policy("p", *id)).collect();
         policies.tiers.push(Tier { name: "t".into(), order: 1.0, default_action: DefaultAction::Deny, policies: policy_list });
         let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
+
         for (expr, id) in exprs.iter().zip(ids) {
             let of_pod = |name: &str| table.of_pod(name.trim_start_matches('p').parse().unwrap());
             let matching = inventory.endpoints_with_ids().filter(|(_, pod)| expr.matches(&of_pod(&pod.name)));

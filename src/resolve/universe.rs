@@ -29,6 +29,7 @@ impl<'input> SelectorUniverse<'input> {
             .map(|host| inventory.host_endpoint_labels(&host.labels, &host.profiles));
         let sets: Vec<_> = labels.chain(of_hosts).collect();
         let size = inventory.endpoints.len() + sets.len();
+
         Self {
             inventory,
             sets,

@@ -156,6 +156,7 @@ impl RuleText {
         let words = self.split_words();
         let mut words = words.iter().map(Cow::as_ref).peekable();
         let (mut sayings, mut is_negated, mut is_behind_target) = (Vec::new(), false, false);
+
         while let Some(word) = words.next() {
             if word == "!" {
                 is_negated = true;
@@ -182,6 +183,7 @@ impl RuleText {
             is_behind_target |= option == "-j" && values != [TARGET_WITH_OPTIONS];
             is_negated = false;
         }
+
         sayings.sort_unstable();
         sayings
     }
@@ -196,6 +198,7 @@ impl RuleOption {
             (None, _) => String::new(),
         };
         let is_silent = option == "-m" && SILENT_MATCHES.contains(&value.as_str());
+
         let is_nothing = is_silent || !is_negated && NOTHING.contains(&(option, value.as_str()));
         (!is_nothing).then(|| Self {
             option: option.to_owned(),
@@ -207,6 +210,7 @@ impl RuleOption {
     fn is_printed_as(&self, read: &RuleOption) -> bool {
         let has_name =
             |saying: &RuleOption| saying.value.contains(|letter: char| letter.is_alphabetic());
+
         self == read
             || (&self.option, self.is_negated) == (&read.option, read.is_negated)
                 && match self.option.as_str() {

@@ -39,6 +39,7 @@ fn length(text: &str) -> usize {
             };
         }
     }
+
     end
 }
 

@@ -1,9 +1,9 @@
 //! Scripts by their parts: sets and members, tables, chains, rules and hooks.
 //!
 //! In: the text that `ipset restore` and `iptables-restore` take, whether palisade wrote it or
-//! `ipset save` and `iptables-save` did. Out: [`ParsedSets`] and [`ParsedTable`]s, which can be compared and
-//! written again. What is not ours is kept apart: a name is ours when it begins with [`PREFIX`].
-//! Absent: what rules mean, files, and the kernel.
+//! `ipset save` and `iptables-save` did. Out: [`ParsedSets`] and [`ParsedTable`]s, which can be
+//! compared and written again. What is not ours is kept apart: a name is ours when it begins with
+//! [`PREFIX`]. Absent: what rules mean, files, and the kernel.
 //!
 //! Text that ends before its end (a table without `COMMIT`) is an error and never "nothing":
 //! iptables-save has printed half a table and exited with 0 (projectcalico/felix#2501).

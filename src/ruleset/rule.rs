@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// A rule: all that stands behind `-A chain` or `-I chain 1`.
 ///
 /// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that
-/// [`RuleText::words`] levels for all that palisade writes; what else they do to it, only its writer's
-/// memory can tell.
+/// [`RuleText::words`] levels for all that palisade writes; what else they do to it, only its
+/// writer's memory can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleText {
     text: String,
@@ -101,6 +101,7 @@ impl RuleText {
             });
             if is_first { &mut first } else { &mut rest }.push(group);
         }
+
         first.sort_unstable();
         first.into_iter().chain(rest).flatten().collect()
     }
@@ -125,6 +126,7 @@ impl RuleText {
         if !self.has_sets() {
             return Vec::new();
         }
+
         let places: Vec<(usize, usize)> = places(&self.text).collect();
         let word = |at: Option<usize>| {
             at.and_then(|at| places.get(at))
@@ -132,6 +134,7 @@ impl RuleText {
                 .unwrap_or_default()
         };
         let options = (0..places.len()).filter(|at| word(Some(*at)) == MATCH_SET);
+
         let look = |at: usize| SetMatch {
             set: word(at.checked_add(1)),
             is_negated: word(at.checked_sub(1)) == "!",
@@ -150,6 +153,7 @@ impl RuleText {
             text.push_str(&name(self.text.get(from..to).unwrap_or_default()));
             done = to;
         }
+
         text.push_str(self.text.get(done..).unwrap_or_default());
         Self {
             text,
@@ -177,6 +181,7 @@ impl RuleText {
             }
             option = word;
         }
+
         leads
     }
 
@@ -242,6 +247,7 @@ fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
 /// `add_param_to_argv`.
 fn places(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     let mut next = 0;
+
     std::iter::from_fn(move || {
         let bytes = text.as_bytes().get(next..).unwrap_or_default();
         let start = next + bytes.iter().position(|byte| *byte != b' ')?;

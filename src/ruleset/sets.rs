@@ -60,11 +60,13 @@ impl ParsedSet {
                 problem,
             })?;
         }
+
         let mut sets = reader.finish();
         for set in sets.values_mut() {
             set.members.sort_unstable();
             set.members.dedup();
         }
+
         Ok(sets)
     }
 
@@ -102,6 +104,7 @@ impl<'text> SetReader<'text> {
         let unknown = || format!("unknown line `{line}`");
         let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
+
         match verb {
             "create" | "add" if !is_ours(name) => Ok(()),
             "create" => match self.turn_to(name) {
@@ -158,6 +161,7 @@ fn create(words: &str) -> ParsedSet {
     let kind = words.next();
     let mut family = None;
     let mut is_known = true;
+
     while let Some(option) = words.next() {
         let value = words.next().unwrap_or_default();
         match option {
@@ -168,6 +172,7 @@ fn create(words: &str) -> ParsedSet {
             option => is_known &= IGNORED_OPTIONS.contains(&option),
         }
     }
+
     set.kind = match (kind, family) {
         (Some("hash:net"), Some(family)) => Some(SetKind::Nets(family)),
         (Some("hash:ip,port"), Some(family)) => Some(SetKind::Services(family)),
@@ -175,6 +180,7 @@ fn create(words: &str) -> ParsedSet {
         _ => None,
     }
     .filter(|_| is_known);
+
     set
 }
 

@@ -145,6 +145,7 @@ impl ParsedTable {
             open: OpenTable::Nothing,
         };
         let mut last = 0;
+
         for (number, line) in lines(text) {
             last = number;
             reader.line(line).map_err(|problem| TableError {
@@ -152,6 +153,7 @@ impl ParsedTable {
                 problem,
             })?;
         }
+
         match reader.open {
             OpenTable::Nothing => Ok(reader.tables),
             OpenTable::Ours(_) | OpenTable::Others => Err(TableError {
@@ -186,6 +188,7 @@ impl TableReader {
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
         }
+
         match (line.strip_prefix('*'), self.open) {
             (Some(word), OpenTable::Nothing) => {
                 self.open = TableKind::from_word(word).map_or(OpenTable::Others, OpenTable::Ours);
@@ -230,6 +233,7 @@ impl ParsedTable {
             }
             return Ok(());
         }
+
         let (counters, line) = counted(line).ok_or_else(unknown)?;
         let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let (chain, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -238,6 +242,7 @@ impl ParsedTable {
             ("-I", Some(text)) => (true, text),
             _ => return Err(unknown()),
         };
+
         let mut rule = RuleText::new(text);
         rule.counters = counters;
         match self.chains.get_mut(chain) {
@@ -245,6 +250,7 @@ impl ParsedTable {
             Some(_) | None if is_ours(chain) => return Err(format!("there is no chain `{chain}`")),
             Some(_) | None => self.foreign(chain, rule, is_at_head),
         }
+
         Ok(())
     }
 
@@ -253,6 +259,7 @@ impl ParsedTable {
         let length = self.lengths.entry(chain.to_owned()).or_default();
         *length += 1;
         let leads_to_us = rule.leads().map(RuleJump::chain).is_some_and(is_ours);
+
         match leads_to_us {
             true => {
                 let place = if is_at_head {
@@ -278,6 +285,7 @@ fn counted(line: &str) -> Option<(Option<RuleCounters>, &str)> {
     let Some(inner) = line.strip_prefix('[') else {
         return Some((None, line));
     };
+
     let (counters, rest) = inner.split_once("] ")?;
     let (packets, bytes) = counters.split_once(':')?;
     Some((

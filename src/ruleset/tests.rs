@@ -20,6 +20,7 @@ fn sets_of_scripts_and_of_the_kernel_are_the_same() {
         ParsedSet::read(ours).unwrap(),
         ParsedSet::read(saved).unwrap(),
     );
+
     assert_eq!(ours, saved);
     assert_eq!(ours["pal-p"].members, [80, 81, 82].map(ParsedMember::Port));
     assert_eq!(ours["pal-a"].kind, Some(SetKind::Nets(Family::V4)));
@@ -42,6 +43,7 @@ fn sets_that_are_none_of_ours_to_make() {
             "{create}"
         );
     }
+
     for (text, problem) in [
         ("add pal-x 10.0.0.1\n", "line 1: there is no set `pal-x`"),
         (
@@ -268,6 +270,7 @@ fn ways_of_printing_are_told_from_other_rules() {
             "{wrote} is printed as {read}"
         );
     }
+
     for (wrote, read) in OTHERWISE {
         assert!(
             !RuleText::new(wrote).is_printed_as(&RuleText::new(read)),
@@ -313,6 +316,7 @@ fn what_the_kernel_has_is_told_apart() {
         kind: TableKind::Filter,
     };
     let table = &tables[&id];
+
     assert_eq!(tables.len(), 1);
     assert_eq!(
         table.chains["pal-FORWARD"][0].counters,
@@ -337,6 +341,7 @@ fn what_the_kernel_has_is_told_apart() {
         table.lengths,
         BTreeMap::from([("FORWARD".to_owned(), 2), ("DOCKER".to_owned(), 1)])
     );
+
     assert_eq!(table.sets_of_others.iter().collect::<Vec<_>>(), ["theirs"]);
 }
 
@@ -349,6 +354,7 @@ fn a_newline_in_a_comment_ends_no_line() {
          comment --comment \"{comment}\" -j LOG --log-prefix \"\n\"\n[0:0] -A FORWARD -m comment \
          --comment \"x\n\" -j pal-x\n:pal-x - [0:0]\nCOMMIT\n"
     );
+
     let numbers: Vec<usize> = lines(&text).map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 13, 15, 16]);
     let table = ParsedTable::read(&text, Family::V4)
@@ -358,6 +364,7 @@ fn a_newline_in_a_comment_ends_no_line() {
             kind: TableKind::Filter,
         })
         .unwrap();
+
     assert_eq!(
         table.lengths,
         BTreeMap::from([("a\"b".to_owned(), 1), ("FORWARD".to_owned(), 2)])
@@ -371,6 +378,7 @@ fn a_newline_in_a_comment_ends_no_line() {
         ["x\n"]
     );
     assert_eq!(table.chains.keys().collect::<Vec<_>>(), ["pal-x"]);
+
     // one that does not end is the half of a table
     let half = text.split_at(text.find("CO").unwrap()).0;
     assert!(ParsedTable::read(half, Family::V4).is_err());

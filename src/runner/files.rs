@@ -31,6 +31,7 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
     let path = directory.join(name);
     own::check_entry(&path, EntryType::File)?;
     own::prepare(directory)?;
+
     let written = tempfile::Builder::new()
         .prefix(".palisade-")
         .tempfile_in(directory)
@@ -52,6 +53,7 @@ pub(super) fn write_folder(
     let path = directory.join(name);
     let is_there = own::check_entry(&path, EntryType::Folder)?;
     own::prepare(directory)?;
+
     let written = tempfile::Builder::new()
         .prefix(".palisade-")
         .tempdir_in(directory)
@@ -79,6 +81,7 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let path = folder.join(name);
     let parent = path.parent().unwrap_or(folder);
     make_directory(parent)?;
+
     let mut file = fs::OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -86,6 +89,7 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
+
     sync(parent)
 }
 
@@ -108,6 +112,7 @@ pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), RunnerFa
     if !own::check_entry(&path, EntryType::Folder)? {
         return Ok(());
     }
+
     own::check(directory)?;
     let left = BundleFiles::of_our_own(&path)
         .remove_from(&path)
@@ -119,6 +124,7 @@ pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), RunnerFa
             path.display()
         )));
     }
+
     own::release(directory)
         .and_then(|()| sync(directory))
         .map_err(|error| failure("remove", &path, &error))

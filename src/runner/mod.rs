@@ -1,8 +1,8 @@
 //! The node's world: everything that is done to it goes through one [`Runner`].
 //!
-//! In: [`ToolCall`]s, each one process with its input, [`NetfilterRequest`]s to the kernel, and files of our
-//! own. Out: what they answered, as it is. Absent: what calls and requests mean. The real one is
-//! [`ProcessRunner`]; tests put faults before, into and behind each call.
+//! In: [`ToolCall`]s, each one process with its input, [`NetfilterRequest`]s to the kernel, and
+//! files of our own. Out: what they answered, as it is. Absent: what calls and requests mean. The
+//! real one is [`ProcessRunner`]; tests put faults before, into and behind each call.
 #![expect(
     clippy::disallowed_methods,
     reason = "this room runs processes and keeps files"

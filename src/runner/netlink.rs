@@ -32,6 +32,7 @@ pub(super) fn ask(requests: &[NetfilterRequest]) -> io::Result<Vec<io::Result<()
         flags,
         Some(netlink::NETFILTER),
     )?;
+
     (1..)
         .zip(requests)
         .map(|(number, request)| ask_one(&socket, number, request))
@@ -48,11 +49,13 @@ fn ask_one(
         &message(number, request)?,
         SendFlags::empty(),
     )?;
+
     let mut answer = [0; MOST_OF_ANSWER];
     let (length, _) = recv(socket.as_fd(), &mut answer, RecvFlags::empty())?;
     let error = answer
         .get(..length)
         .and_then(|answer| error_of(answer, number));
+
     let error = error.ok_or_else(|| io::Error::other("the answer is not of this request"))?;
     Ok(if error == 0 {
         Ok(())

@@ -69,6 +69,7 @@ pub(super) fn prepare(directory: &Path) -> Result<(), RunnerFailure> {
     if is_default(directory) {
         return Ok(());
     }
+
     let path = directory.join(MARK);
     match OpenOptions::new()
         .write(true)
@@ -102,6 +103,7 @@ pub(super) fn check_entry(path: &Path, sort: EntryType) -> Result<bool, RunnerFa
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failure("look at", path, &error)),
     };
+
     match sort {
         EntryType::File if about.is_file() => Ok(true),
         EntryType::File => Err(RunnerFailure::Other(format!(
@@ -153,12 +155,14 @@ fn is_own(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     if is_default(directory) || is_marked(directory)? {
         return Ok(None);
     }
+
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let names = entries.map(|entry| entry.map(|entry| PathBuf::from(entry.file_name())));
+
     let mut foreign: Vec<PathBuf> = names.collect::<io::Result<_>>()?;
     foreign.retain(|name| name.as_os_str() != OF_FILE_SYSTEMS);
     foreign.sort_unstable();
@@ -194,6 +198,7 @@ pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
         .map(|component| component.as_os_str().to_owned())
         .collect();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
+
     while let Some(name) = rest.pop_front() {
         let next = step(&at, &name);
         let about = match fs::symlink_metadata(&next) {
@@ -219,6 +224,7 @@ pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
         check_directory(&next, &about, !rest.is_empty())?;
         at = next;
     }
+
     // a `..` at the end leads to one that was only on the way
     let about = fs::symlink_metadata(&at).map_err(|error| failure("look at", &at, &error))?;
     check_directory(&at, &about, false)
@@ -237,6 +243,7 @@ fn step(at: &Path, name: &OsStr) -> PathBuf {
 fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), RunnerFailure> {
     let mode = about.mode() & 0o7777;
     let is_sticky = is_above && mode & 0o1000 != 0;
+
     match () {
         () if about.is_symlink() => Err(refused(path, "is a symbolic link")),
         () if !about.is_dir() => Err(refused(path, "is no directory")),
@@ -284,6 +291,7 @@ pub(super) fn try_to_keep(directory: &Path) -> Result<(), RunnerFailure> {
         .ancestors()
         .find(|path| path.is_dir())
         .unwrap_or(Path::new("/"));
+
     let tried = tempfile::Builder::new()
         .prefix(".palisade-")
         .tempfile_in(there)

@@ -48,6 +48,7 @@ pub(super) fn run_all(
         .iter()
         .map(|call| RunningProcess::spawn(call, lock))
         .collect();
+
     thread::scope(|scope| {
         let finish = |running: Result<RunningProcess<'_>, RunnerFailure>| running?.finish(limit);
         let threads: Vec<_> = running
@@ -82,6 +83,7 @@ impl<'call> RunningProcess<'call> {
             .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let child = spawn(&mut command, lock);
         child
             .map(|child| Self {
@@ -97,6 +99,7 @@ impl<'call> RunningProcess<'call> {
             let is_over = watched.watch(self.start, limit)?;
             Ok(is_over.then_some(watched.pipes))
         });
+
         match watched {
             Ok(Some([output, errors])) => {
                 let status = self
@@ -136,6 +139,7 @@ pub(super) fn start(call: &ToolCall, limit: Duration) -> Result<(), RunnerFailur
     let mut child = child.map_err(|error| not_started(call, &error))?;
     let mut output = PipeReader::new(child.stdout.take()).map_err(|error| broken(call, &error))?;
     let begin = Instant::now();
+
     while !output.bytes.contains(&b'\n') {
         let left = limit.saturating_sub(begin.elapsed());
         let is_ready = output.fd.as_ref().is_some_and(|fd| {
@@ -146,6 +150,7 @@ pub(super) fn start(call: &ToolCall, limit: Duration) -> Result<(), RunnerFailur
             return Err(RunnerFailure::Other(format!("`{call}` did not get ready")));
         }
     }
+
     Ok(())
 }
 
@@ -228,6 +233,7 @@ impl WatchedProcess {
                 .iter_mut()
                 .try_for_each(PipeReader::read_available)?;
         }
+
         Ok(true)
     }
 }
@@ -249,6 +255,7 @@ impl PipeReader {
         let Some(fd) = &mut self.fd else {
             return Ok(());
         };
+
         match fd.read(&mut self.chunk) {
             Ok(0) => self.fd = None,
             Ok(_) if self.bytes.len() > MOST_OUTPUT => {
@@ -262,6 +269,7 @@ impl PipeReader {
                     .contains(&error.kind()) => {}
             Err(error) => return Err(error),
         }
+
         Ok(())
     }
 }
@@ -292,10 +300,12 @@ fn end(child: &mut Child) -> bool {
     let _ = child.kill();
     let is_gone = pidfd_open(process, PidfdFlags::empty())
         .map_or(Ok(true), |fd| wait_for(&mut [readable(&fd)], LAST_RESPECTS));
+
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
         let _ = child.wait();
     }
+
     is_gone
 }
 

@@ -80,6 +80,7 @@ impl ProcessRunner {
             self.lock.upgrade(),
             self.place(Retention::UntilBoot, lock::LOCK_FILE),
         );
+
         match held
             .as_ref()
             .is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false))

@@ -41,12 +41,14 @@ fn processes_that_wait_for_each_other_run_at_once() {
         runner.run(&ToolCall::new("mkfifo", &[&pipe])),
         Ok(answer(0, "", ""))
     );
+
     let calls = [
         sh(&format!("read word < {pipe}; echo got $word")),
         ToolCall::new("no-such-tool", &[]),
         sh(&format!("echo word > {pipe}; exit 3")),
     ];
     let answers = runner.run_all(&calls);
+
     assert_eq!(
         answers,
         [
@@ -61,6 +63,7 @@ fn processes_that_wait_for_each_other_run_at_once() {
 fn what_a_process_says_is_told_as_it_is() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
+
     for (script, input, expected) in [
         ("cat", "a\nb", answer(0, "a\nb", "")),
         ("echo trouble >&2", "", answer(0, "", "trouble\n")),
@@ -91,10 +94,12 @@ fn much_goes_in_and_out_at_once() {
     let said = runner
         .run(&sh("tee /dev/stderr").with_input(text.clone()))
         .unwrap();
+
     assert!(
         said.output == text && said.errors == text,
         "5 MiB each way came back otherwise"
     );
+
     let much = "x".repeat(100 << 20);
     assert_eq!(
         runner.run(&sh("wc -c").with_input(much)),
@@ -107,6 +112,7 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
     let home = tempfile::tempdir().unwrap();
     let limit = Duration::from_millis(300);
     let mut runner = processes(home.path(), limit);
+
     // each keeps a pipe of its own open until it and its children are gone
     let pipe = home.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -140,15 +146,18 @@ fn a_program_that_is_not_there() {
     let missing = runner
         .run(&ToolCall::new("palisade-no-such-program", &[]))
         .unwrap_err();
+
     assert_eq!(
         missing.to_string(),
         "there is no program `palisade-no-such-program`"
     );
+
     let file = home.path().join("text");
     fs::write(&file, "no program").unwrap();
     let refused = runner
         .run(&ToolCall::new(&file.display().to_string(), &[]))
         .unwrap_err();
+
     assert!(
         matches!(&refused, RunnerFailure::Other(problem) if problem.contains("Permission denied")),
         "{refused}"
@@ -157,6 +166,7 @@ fn a_program_that_is_not_there() {
         runner.start(&sh("exit 0")).is_err(),
         "it ended without a line"
     );
+
     assert!(runner.start(&sh("echo ready; sleep 0.2")).is_ok());
 }
 
@@ -175,6 +185,7 @@ fn files_are_whole_or_not_there() {
         runner.read(Retention::Always, "note"),
         Ok(Some(b"two".to_vec()))
     );
+
     for round in 0..2 {
         let files = [
             ("palisade.json".to_owned(), vec![round]),
@@ -184,6 +195,7 @@ fn files_are_whole_or_not_there() {
             .write_folder(Retention::Always, "good", Some(&files.into()))
             .unwrap();
     }
+
     assert_eq!(
         runner.read(Retention::Always, "good/palisade.json"),
         Ok(Some(vec![1]))
@@ -206,6 +218,7 @@ fn files_are_whole_or_not_there() {
         .write_folder(Retention::Always, "good", None)
         .unwrap();
     assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 0);
+
     assert!(runner.write(Retention::Always, "", Some(b"")).is_err());
 }
 
@@ -219,10 +232,12 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     let held = one.lock(Duration::ZERO).unwrap().expect("nobody has it");
     assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
     drop(held);
+
     // a process that another test has begun and that is no other program yet may have it for a
     // moment
     let held = other.lock(LONG).unwrap().expect("it was let go");
     let pipe = home.path().join("pipe");
+
     let child = ToolCall::new(
         "sh",
         &[
@@ -238,6 +253,7 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
         "a child still reads"
     );
     fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+
     assert!(one.lock(LONG).unwrap().is_some());
 }
 
@@ -247,6 +263,7 @@ fn nobody_else_can_hold_the_lock() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
     let path = home.path().join("run/lock");
+
     for from_before in [false, true] {
         if from_before {
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
@@ -271,6 +288,7 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
         .lock(LONG)
         .unwrap()
         .expect("nobody has it");
+
     thread::scope(|scope| {
         let waits = scope.spawn(|| third.lock(Duration::from_secs(2)).unwrap().is_some());
         let looks = scope.spawn(|| {
@@ -308,6 +326,7 @@ fn only_a_whole_answer_to_the_request_says_anything() {
         .concat();
         [head, error.to_ne_bytes().to_vec()].concat()
     };
+
     for (bytes, expected) in [
         (answer(2, 7, 0), Some(0)),
         (answer(2, 7, -2), Some(-2)),

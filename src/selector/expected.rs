@@ -67,6 +67,7 @@ impl GrammarPosition {
             GrammarPosition::Close => ("`)`", CLOSING),
             GrammarPosition::End => (END, "the selector is complete before this"),
         };
+
         let message = format!("expected {expected}, found {}", name_of(found));
         SyntaxError::new(range, message, help)
     }
@@ -84,11 +85,13 @@ fn behind_label(text: &str, range: Range<usize>, found: &str) -> SyntaxError {
         quoted(label),
         name_of(found)
     );
+
     let place = if found.is_empty() {
         before.len() - label.len()..before.len()
     } else {
         range
     };
+
     SyntaxError::new(place, message, operator_help(label, found))
 }
 

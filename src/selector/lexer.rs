@@ -149,10 +149,12 @@ impl<'text> Lexer<'text> {
         if rest.starts_with(['"', '\'']) {
             return self.string();
         }
+
         self.refuse_mistakes()?;
         if self.behind_label {
             return Ok(operator(rest));
         }
+
         fixed(&FUNCTIONS, rest).map_or_else(|| self.label(), Ok)
     }
 
@@ -202,6 +204,7 @@ impl<'text> Lexer<'text> {
         };
         self.open += usize::from(OPENING.contains(&token));
         self.open = self.open.saturating_sub(usize::from(token == Token::Close));
+
         let too_deep = token == Token::Open && self.open > MAX_DEPTH || self.negations > MAX_DEPTH;
         if too_deep {
             Err(SyntaxError::too_deep(range))
@@ -258,6 +261,7 @@ fn length_of(words: &[&str], text: &str) -> Option<usize> {
     } else {
         rest
     };
+
     leading_word(neighbour)
         .is_empty()
         .then_some(text.len() - rest.len())

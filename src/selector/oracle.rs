@@ -76,11 +76,13 @@ fn operand(text: &str) -> Option<(Expr, &str)> {
             trim(rest).strip_prefix(')')?,
         ));
     }
+
     for (word, expr) in [("all(", Expr::All), ("global(", Expr::Global)] {
         if let Some(rest) = text.strip_prefix(word) {
             return Some((expr, trim(rest).strip_prefix(')')?));
         }
     }
+
     let (name, rest) = label(text)?;
     let (test, rest) = test(trim(rest))?;
     Some((Expr::label(name, test), rest))
@@ -102,10 +104,12 @@ fn test(text: &str) -> Option<(LabelTest, &str)> {
             return Some((make(value.to_owned()), rest));
         }
     }
+
     if let Some(rest) = words_at(&["not", "in"], text) {
         let (values, rest) = set(trim(rest))?;
         return Some((LabelTest::NotIn(values.into_iter().collect()), rest));
     }
+
     let (values, rest) = set(trim(words_at(&["in"], text)?))?;
     Some((LabelTest::In(values.into_iter().collect()), rest))
 }

@@ -55,9 +55,11 @@ impl<'expr> NormalFormBranch<'expr> {
                 return true;
             }
         }
+
         let Some((parts, holds)) = self.choices.pop() else {
             return false;
         };
+
         let cost = self.choices.len() + self.labels.len();
         parts.iter().all(|part| {
             *budget = budget.saturating_sub(cost);
@@ -84,6 +86,7 @@ impl<'expr> NormalFormBranch<'expr> {
                 return is_possible(asked);
             }
         }
+
         true
     }
 }
@@ -98,6 +101,7 @@ fn is_possible(asked: &[(&LabelTest, bool)]) -> bool {
     if fits(None) {
         return true;
     }
+
     let listed = asked.iter().find_map(|(test, holds)| match (test, holds) {
         (LabelTest::Equals(value), true) | (LabelTest::NotEquals(value), false) => {
             Some(vec![value.as_str()])
@@ -131,6 +135,7 @@ fn fits_some_long_text(asked: &[(&LabelTest, bool)]) -> bool {
             | LabelTest::NotIn(_) => {}
         }
     }
+
     asked.iter().all(|(test, holds)| match (test, holds) {
         (LabelTest::StartsWith(text), true) => start.starts_with(text.as_str()),
         (LabelTest::EndsWith(text), true) => end.ends_with(text.as_str()),

@@ -23,6 +23,7 @@ fn check_verdicts(text: &str, expected: [bool; 4]) {
         labels(&[("app", "web")]),
         labels(&[("app", "")]),
     ];
+
     assert_eq!(
         cases.map(|labels| tree(text).matches(&labels)),
         expected,
@@ -128,11 +129,13 @@ fn a_proof_that_takes_too_long_is_given_up() {
             .collect::<Vec<_>>()
             .join(" && ")
     };
+
     let pigeons: Vec<String> = (0..10)
         .map(|pigeon| format!("({})", one_of(pigeon)))
         .chain((0..9).map(alone))
         .collect();
     assert!(!contradicts(&tree(&pigeons.join(" && "))));
+
     let wide: Vec<String> = (0..20_000)
         .map(|number| format!("a != '{number}'"))
         .collect();
@@ -498,6 +501,7 @@ fn long_labels() {
         &longer,
     );
     check_error(&format!("has({longer})"), "label too long", &longer);
+
     check_error(
         &format!("a {longer}"),
         &format!(
@@ -527,6 +531,7 @@ fn constructors() {
             "a == ''\"'",
         ),
     ];
+
     for (expr, expected) in cases {
         assert_eq!(expr.to_string(), expected);
     }
@@ -651,6 +656,7 @@ fn nesting_is_counted_as_written_and_as_printed() {
         (nested(MAX_DEPTH), true),
         (nested(MAX_DEPTH + 1), false),
     ];
+
     let more = [
         (implied(MAX_DEPTH / 2), true),
         (implied(MAX_DEPTH / 2 + 1), false),
@@ -660,6 +666,7 @@ fn nesting_is_counted_as_written_and_as_printed() {
     for (text, allowed) in cases.into_iter().chain(more) {
         assert_eq!(parse(&text).is_ok(), allowed, "{text}");
     }
+
     assert!(
         parse(&"(has(a)) && ".repeat(2000).replace("&& ", "&&!"))
             .is_err_and(|error| error.message.starts_with("expected a condition"))
@@ -737,6 +744,7 @@ fn any_test() -> impl Strategy<Value = LabelTest> {
         ]
     };
     let values = || proptest::collection::btree_set(value(), 0..4);
+
     prop_oneof![
         Just(LabelTest::Present),
         value().prop_map(LabelTest::Equals),

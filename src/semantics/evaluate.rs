@@ -1,9 +1,9 @@
-//! The meaning of checked policy: a flow's way through tiers, policies and rules (reference §4),
+//! The meaning of checked policy: a flow's way through tiers, policies and rules (semantics §4),
 //! without a chain.
 //!
-//! In: [`ResolvedPolicy`] and a [`Flow`]. Out: a [`PolicyDecision`] that names every tier, policy and rule
-//! passed. Absent: nodes, hooks and connection tracking; what a node does before policy, and which
-//! host endpoint a packet meets, is [`node`](super::node)'s.
+//! In: [`ResolvedPolicy`] and a [`Flow`]. Out: a [`PolicyDecision`] that names every tier, policy
+//! and rule passed. Absent: nodes, hooks and connection tracking; what a node does before policy,
+//! and which host endpoint a packet meets, is [`node`](super::node)'s.
 //!
 //! Cost: once all endpoints, then for a flow all policies, and the rules of those that apply.
 
@@ -150,7 +150,7 @@ impl TierEnd {
         }
     }
 
-    /// Before connections and before DNAT, every tier passes on (reference §4.2).
+    /// Before connections and before DNAT, every tier passes on (semantics §4.2).
     fn by_default(tier: &Tier, list: PolicyListKind) -> Self {
         match (list, tier.default_action) {
             (PolicyListKind::Normal | PolicyListKind::Forward, DefaultAction::Deny) => {
@@ -234,12 +234,14 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                     .collect::<Vec<&Policy>>(),
             )
         });
+
         let rest = self.profiles(
             &self.resolved().inventory.endpoint(endpoint).profiles,
             direction,
             flow,
         );
         let tiers = self.tiers(tiers, PolicyListKind::Normal, direction, flow);
+
         ListTrace {
             whose: PolicySubject::Endpoint(endpoint),
             direction,
@@ -270,6 +272,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 ListOutcome::Undecided
             }
         };
+
         ListTrace {
             whose: PolicySubject::HostEndpoint(id),
             direction,
@@ -298,7 +301,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no
-    /// profile decides is denied (reference §4.3.6). A profile that is not in the input denies.
+    /// profile decides is denied (semantics §4.3.6). A profile that is not in the input denies.
     fn profiles(
         &self,
         profiles: &ProfileList,
@@ -308,6 +311,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         if *profiles == ProfileList::OfPod {
             return ListOutcome::Allowed;
         }
+
         for name in profiles.names() {
             let verdict = match profile_name(name) {
                 ProfileName::Namespace(_) | ProfileName::AllowAll => Some(TierEnd::Allowed),
@@ -323,6 +327,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => {}
             }
         }
+
         ListOutcome::Denied
     }
 
@@ -340,6 +345,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             policies: Vec::new(),
             end: TierEnd::by_default(tier, list),
         };
+
         for policy in policies {
             let Some(rules) = policy.rules(direction) else {
                 continue;
@@ -350,6 +356,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 return Some(EvaluatedTier { end, ..passed });
             }
         }
+
         (!passed.policies.is_empty()).then_some(passed)
     }
 

@@ -2,11 +2,11 @@
 //! chain.
 //!
 //! In: an [`Evaluator`] of resolved policy, a node, the [`CompileOptions`] of the compile, and a
-//! [`Packet`]. Out: what ought to become of it ([`ExpectedVerdict`]), with the passages through policy
-//! that say so. Absent: `lower` and any other idea of chains, so that the answer can judge what
-//! `netfilter` finds scripts to do.
+//! [`Packet`]. Out: what ought to become of it ([`ExpectedVerdict`]), with the passages through
+//! policy that say so. Absent: `lower` and any other idea of chains, so that the answer can judge
+//! what `netfilter` finds scripts to do.
 //!
-//! A packet goes through the stages of its hook (reference §7.4); the first that decides ends it:
+//! A packet goes through the stages of its hook (semantics §7.4); the first that decides ends it:
 //!
 //! - arrives: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint
 //!   that it arrives at
@@ -62,21 +62,21 @@ pub struct ExpectedVerdict<'input> {
 pub enum VerdictCause {
     /// Policy or, behind it, profiles.
     Policy,
-    /// Its conversation is known (decision 14).
+    /// Its conversation is known (semantics §9.14).
     KnownConnection,
-    /// It belongs to no conversation (decision 14).
+    /// It belongs to no conversation (semantics §9.14).
     NoConnection,
-    /// It is a message between neighbours in IPv6 (decision 16).
+    /// It is a message between neighbours in IPv6 (semantics §9.16).
     Neighbour,
     /// It is for a failsafe port of a host endpoint.
     Failsafe,
-    /// Its source is a pod's address, and no packet of that pod arrives there (decision 27).
+    /// Its source is a pod's address, and no packet of that pod arrives there (semantics §9.27).
     SpoofedSource,
-    /// An address in the node's pod ranges is no endpoint's (decision 17).
+    /// An address in the node's pod ranges is no endpoint's (semantics §9.17).
     UnknownEndpoint,
-    /// An endpoint sends what is encapsulated (decision 16).
+    /// An endpoint sends what is encapsulated (semantics §9.16).
     Encapsulated,
-    /// It is from an endpoint to its node, which is closed (decision 15).
+    /// It is from an endpoint to its node, which is closed (semantics §9.15).
     EndpointToHost,
     /// Nothing that palisade knows of says anything.
     Nothing,
@@ -141,6 +141,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
                 .or_else(|| journey.emitted(leaves)),
         };
         let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, VerdictCause::Nothing));
+
         ExpectedVerdict {
             verdict,
             is_untracked: journey.state == State::Untracked,
@@ -159,6 +160,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
         if claim == SourceClaim::Nobody {
             return None;
         }
+
         Some(match self.options.source_validation {
             SourceValidation::Off => ForgedSource::Passed,
             SourceValidation::Log => ForgedSource::Logged,
@@ -186,7 +188,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
 
     /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the
     /// one that has the node's address, else that of every interface. The last one governs
-    /// interfaces of pods too (decision 36).
+    /// interfaces of pods too (semantics §9.36).
     fn matching_host_endpoint(
         &self,
         interface: &str,
@@ -202,6 +204,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
             let host = self.resolved().host_endpoint(*id);
             host.is_some_and(|host| host.addresses.contains(&flow.address(near)))
         };
+
         let by_address = || self.hosts.addresses.iter().copied().find(has);
         named.or_else(by_address).or(self.hosts.everywhere)
     }
@@ -224,6 +227,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
                 .iter()
                 .any(|range| range.holds(address))
         };
+
         self.options.unknown_endpoint == UnknownEndpoint::Drop
             && in_range()
             && self.evaluator.owner(address).is_none()
@@ -243,6 +247,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
                     .port(side)
                     .is_some_and(|port| failsafe.port.holds(port))
         };
+
         let failsafes = &self.options.failsafes;
         failsafes
             .in_direction(direction)
@@ -289,6 +294,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
             ListOutcome::Allowed => (self.state, self.is_let_through) = (State::Untracked, true),
             ListOutcome::Undecided => {}
         }
+
         None
     }
 
@@ -300,6 +306,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         if self.is_let_through || !self.has(host, PolicyListKind::PreDnat, Direction::Ingress) {
             return None;
         }
+
         match self.tracked() {
             Some((Verdict::Drop, cause)) => return Some((Verdict::Drop, cause)),
             Some(_) => return None,
@@ -310,11 +317,13 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
             }
             None => {}
         }
+
         match self.ask(host, PolicyListKind::PreDnat, Direction::Ingress, &flow) {
             ListOutcome::Denied => return Some((Verdict::Drop, VerdictCause::Policy)),
             ListOutcome::Allowed => self.is_let_through = true,
             ListOutcome::Undecided => {}
         }
+
         None
     }
 
@@ -326,6 +335,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         {
             return Some((Verdict::Drop, VerdictCause::UnknownEndpoint));
         }
+
         let at_hosts = self
             .passing(arrives, Direction::Ingress)
             .or_else(|| self.passing(leaves, Direction::Egress));
@@ -342,6 +352,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         if is_let_through || !self.has(host, PolicyListKind::Forward, direction) {
             return None;
         }
+
         match self.tracked() {
             Some((Verdict::Drop, cause)) => Some((Verdict::Drop, cause)),
             Some(_) => None,
@@ -359,6 +370,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         if sender.is_none() && receiver.is_none() {
             return None;
         }
+
         let decided = self.tracked();
         decided
             .or_else(|| sender.and_then(|sender| self.leaving(sender, flow)))
@@ -412,6 +424,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         if is_neighbour(flow) {
             return (Verdict::Accept, VerdictCause::Neighbour);
         }
+
         match (self.tracked(), self.node.options.endpoint_to_host) {
             (Some((Verdict::Accept, cause)), _) => (Verdict::Accept, cause),
             (_, EndpointToHost::Drop) => (Verdict::Drop, VerdictCause::EndpointToHost),
@@ -422,7 +435,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         }
     }
 
-    /// The node's packets to its endpoints are not policed (decision 15).
+    /// The node's packets to its endpoints are not policed (semantics §9.15).
     fn emitted(&mut self, leaves: &str) -> Option<VerdictReason> {
         match self.node.local(&self.flow(), Side::Destination) {
             Some(_) => None,
@@ -449,6 +462,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         if self.is_let_through {
             return Some((Verdict::Accept, VerdictCause::Policy));
         }
+
         let denied =
             self.ask(host, PolicyListKind::Normal, direction, &flow) == ListOutcome::Denied;
         Some((
@@ -461,7 +475,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         ))
     }
 
-    /// What connection tracking says by itself (decision 14).
+    /// What connection tracking says by itself (semantics §9.14).
     fn tracked(&self) -> Option<VerdictReason> {
         match self.state {
             State::Established | State::Related => {

@@ -1,16 +1,16 @@
 //! The way of a flow's first packet past nodes, and what each of them owes it.
 //!
-//! In: an [`Evaluator`], the [`CompileOptions`] of the compile, and a flow. Out: its [`NodeHop`]s in order:
-//! the node of the sender, then that of the receiver. An address is an endpoint's, else a node's
-//! (its own, or one of its host endpoints'), else one of the node in whose pod range it lies, else
-//! outside. Absent: routes, translation of addresses, and nodes in between, which the input does
-//! not tell.
+//! In: an [`Evaluator`], the [`CompileOptions`] of the compile, and a flow. Out: its [`NodeHop`]s
+//! in order: the node of the sender, then that of the receiver. An address is an endpoint's, else a
+//! node's (its own, or one of its host endpoints'), else one of the node in whose pod range it
+//! lies, else outside. Absent: routes, translation of addresses, and nodes in between, which the
+//! input does not tell.
 //!
 //! No input tells either by which interface a packet comes to a node or goes from it, and host
 //! endpoints are of interfaces. It is taken to be that of the host endpoint that has the packet's
 //! own address there, else that of the one that has an address of the node. Where there is none, or
-//! several, it is the interface at which the most is denied. [`AssumedInterface`] says so wherever another
-//! interface would make a difference.
+//! several, it is the interface at which the most is denied. [`AssumedInterface`] says so wherever
+//! another interface would make a difference.
 //!
 //! Cost: once all addresses of nodes and host endpoints, then for a flow a few questions to two
 //! nodes.
@@ -49,7 +49,7 @@ pub struct NodeHop<'input> {
     /// What it owes to it.
     pub expected: ExpectedVerdict<'input>,
     /// Whether it is the node's own packet to an endpoint there, which no policy is asked about
-    /// (decision 15).
+    /// (semantics §9.15).
     pub is_probe: bool,
     /// The endpoints there that send it and that get it.
     pub endpoints: [Option<EndpointId>; 2],
@@ -136,6 +136,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
         let ranges = nodes()
             .flat_map(|(id, node)| node.pod_ranges.iter().map(move |range| (*range, id)))
             .collect();
+
         Self {
             evaluator,
             options,
@@ -156,6 +157,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
         let Some(flow) = conversation.flow() else {
             return Vec::new();
         };
+
         let [from, to] = Side::BOTH.map(|side| self.place(conversation.party(side)));
         let courses = match (from, to) {
             (AddressLocation::Endpoint(node), AddressLocation::Endpoint(other))
@@ -199,6 +201,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
         let Some(address) = party.address else {
             return AddressLocation::Outside;
         };
+
         match self.of_nodes.get(&address) {
             Some(node) => AddressLocation::Host(*node),
             None => {
@@ -226,6 +229,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
             && expected.cause == VerdictCause::Nothing
             && receiver.is_some();
         let forged = known.node.forged(&packet);
+
         NodeHop {
             node: id,
             packet,
@@ -326,12 +330,14 @@ impl<'input> NodeContext<'_, '_, 'input> {
             reverse_path: ReversePath::Arriving,
         };
         let expect = |uplink: Option<&str>| self.node.expect(&packet(uplink));
+
         let Some(direction) = course
             .on_network()
             .filter(|_| !self.hosts.interfaces.is_empty())
         else {
             return (None, packet(None), expect(None));
         };
+
         let (likely, because) = self.likely(course.own_address(flow), own, evaluator);
         let strictest = likely
             .iter()
@@ -349,6 +355,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
             .map(|(uplink, other)| (uplink, other.verdict != Verdict::Drop))
             .collect();
         let is_open = !others.is_empty() && because != AssumptionReason::HasPacketsAddress;
+
         let assumed = is_open.then(|| AssumedInterface {
             interface: interface.map(str::to_owned),
             direction,
@@ -388,6 +395,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
                 .map(|(name, _)| Some(name.as_str()))
                 .collect()
         };
+
         let of_packet: Vec<Option<&str>> =
             packets.map(|address| with(&[address])).unwrap_or_default();
         match (of_packet.len(), with(own)) {
@@ -406,6 +414,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
             }
             name
         };
+
         match (link, uplink) {
             (PathSegment::Loopback, _) => LOOPBACK.to_owned(),
             (PathSegment::Network, Some(name)) => name.to_owned(),

@@ -1,4 +1,4 @@
-//! Whether a rule of checked policy matches a flow (reference §3, §6).
+//! Whether a rule of checked policy matches a flow (semantics §3, §6).
 
 use std::net::IpAddr;
 
@@ -99,12 +99,14 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         owners.extend(endpoints().flat_map(|(id, endpoint)| {
             endpoint.addresses.iter().map(move |address| (*address, id))
         }));
+
         let mut hosts: FxHashMap<IpAddr, Vec<HostEndpointId>> = FxHashMap::default();
         for (id, host) in resolved.host_endpoints_with_ids() {
             host.addresses
                 .iter()
                 .for_each(|address| hosts.entry(*address).or_default().push(id));
         }
+
         Self {
             resolved,
             owners,
@@ -161,6 +163,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
 
     fn side_holds(&self, part: SidePart, view: &FlowSide<'_>) -> bool {
         let (peer, party) = (view.peer, view.flow.party(view.side));
+
         match part {
             SidePart::Selected => self.is_selected(peer.selected, party),
             SidePart::NotSelected => !peer
@@ -198,6 +201,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         } else {
             (Family::V6, 128)
         };
+
         let members = self.resolved.addresses(selector, family);
         let mut around = (0..=longest)
             .rev()
@@ -215,7 +219,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         })
     }
 
-    /// A sender by its address, a receiver by its port too (reference §6.2).
+    /// A sender by its address, a receiver by its port too (semantics §6.2).
     fn is_backend(&self, service: &ServiceKey, view: &FlowSide<'_>) -> bool {
         let Some(service) = self.resolved.inventory.services.get(service) else {
             return false;
@@ -223,6 +227,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         let Some(address) = view.flow.party(view.side).address else {
             return false;
         };
+
         match (view.side, view.flow.port(view.side)) {
             (Side::Source, _) => service.addresses.binary_search(&address).is_ok(),
             (Side::Destination, Some(port)) => service
@@ -252,7 +257,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
     }
 
     /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the
-    /// side selects, also where the port is excluded (reference §6.1).
+    /// side selects, also where the port is excluded (semantics §6.1).
     fn is_named(&self, name: &str, port: u16, view: &FlowSide<'_>) -> bool {
         let resolved = self.resolved;
         let party = view.flow.party(view.side);
@@ -275,6 +280,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         let of_endpoint = endpoint
             .into_iter()
             .flat_map(|id| resolved.inventory.endpoint(id).ports.iter());
+
         let of_hosts = hosts
             .filter_map(|id| resolved.host_endpoint(*id))
             .flat_map(|host| host.ports.iter());

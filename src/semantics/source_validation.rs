@@ -1,5 +1,5 @@
-//! Which packets source validation is to drop (decision 27): by the address that they come from,
-//! the interface that they arrive on, and where the route back leads.
+//! Which packets source validation is to drop (semantics §9.27): by the address that they come
+//! from, the interface that they arrive on, and where the route back leads.
 //!
 //! In: the inventory and the options of the compile. Absent: how scripts ask for it.
 //!
@@ -78,6 +78,7 @@ impl SourceValidator {
                 .filter_map(|length| Cidr::around(address, *length));
             around.any(|net| self.ranges.contains(&net))
         };
+
         if owner == Some(true) || self.own.iter().any(|range| range.holds(address)) {
             SourceClaim::OwnPod
         } else if owner.is_some() || is_in_a_range() {
@@ -100,6 +101,7 @@ pub(crate) fn drops(
         .pod_interfaces
         .iter()
         .any(|pattern| pattern.matches(arrives));
+
     match (mode, claim, reverse_path) {
         (SourceValidation::Log | SourceValidation::Off, ..) | (_, _, ReversePath::Arriving) => {
             false

@@ -71,10 +71,15 @@ fn ways(source: &str, destination: &str, port: u16) -> String {
 fn asked<Answer>(cluster: &str, ask: impl FnOnce(&Evaluator<'_, '_>) -> Answer) -> Answer {
     let mut files = SourceFiles::default();
     files.add("a.yaml", cluster.to_owned()).unwrap();
-    let mut found = Diagnostics::default();
-    let input = crate::read(&files, crate::policy::StagedPolicies::Proposed, &mut found);
-    assert!(!found.has_errors(), "{:?}", found.sorted());
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = crate::read(
+        &files,
+        crate::policy::StagedPolicies::Proposed,
+        &mut diagnostics,
+    );
+
+    assert!(!diagnostics.has_errors(), "{:?}", diagnostics.sorted());
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     ask(&Evaluator::new(&resolved))
 }
 
@@ -266,6 +271,7 @@ fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
             "Undecided Nothing: ",
         ),
     ];
+
     asked(&format!("{CLUSTER}{HOSTS}"), |evaluator| {
         let id = evaluator.resolved().inventory.find_node("b").unwrap();
         let options = CompileOptions::default();
@@ -298,11 +304,13 @@ fn words(expected: &ExpectedVerdict<'_>) -> String {
         format!("{:?}{end}", passage.list)
     });
     let passages = passages.collect::<Vec<_>>().join("; ");
+
     let untracked = if expected.is_untracked {
         "untracked "
     } else {
         ""
     };
+
     format!(
         "{untracked}{:?} {:?}: {passages}",
         expected.verdict, expected.cause

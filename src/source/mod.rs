@@ -1,8 +1,8 @@
 //! Where a thing came from: input files, byte spans inside them, and values that remember their
 //! span.
 //!
-//! In: a file's name and text, as the edges read them. Out: [`SourceFiles`], which every diagnostic is
-//! printed against. Absent: reading from disk (the `cli` room does that) and any idea of YAML.
+//! In: a file's name and text, as the edges read them. Out: [`SourceFiles`], which every diagnostic
+//! is printed against. Absent: reading from disk (the `cli` room does that) and any idea of YAML.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -157,8 +157,8 @@ fn count_line_ends(bytes: &[u8]) -> usize {
 }
 
 impl FileId {
-    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`SourceFiles::add`]
-    /// rules out.
+    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which
+    /// [`SourceFiles::add`] rules out.
     pub fn span(self, range: Range<usize>) -> Span {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Span {
@@ -200,6 +200,7 @@ impl SpannedString {
             true if shown_at(1) => Some(span.start + 1),
             _ => None,
         };
+
         Self {
             value,
             span,

@@ -87,6 +87,7 @@ pub(super) fn counters(look: &NodeInspection<'_>) -> Vec<RuleCounter> {
             });
         }
     }
+
     sums.found
 }
 
@@ -157,6 +158,7 @@ fn source(
             number,
         });
     }
+
     let leads = rule
         .leads()
         .map(|(RuleJump::Jump(to) | RuleJump::Goto(to))| to);
@@ -168,6 +170,7 @@ fn source(
     if !leads.is_some_and(|target| VERDICTS.contains(&target)) {
         return None;
     }
+
     match (
         comment.starts_with("end of tier "),
         layout.tier(chain),

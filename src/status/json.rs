@@ -72,9 +72,11 @@ fn difference(difference: &KernelDifference) -> Value {
             json!({ "what": "jump", "table": table.file(), "chain": chain, "problem": jump(*problem) })
         }
     };
+
     if let Some(fields) = view.as_object_mut() {
         fields.insert("text".to_owned(), difference.to_string().into());
     }
+
     view
 }
 
@@ -91,6 +93,7 @@ fn jump(problem: HookProblem) -> &'static str {
 fn counter(counter: &RuleCounter) -> Value {
     let (table, place) = (counter.table.label(), &counter.place);
     let (packets, bytes) = (counter.counters.packets, counter.counters.bytes);
+
     match &counter.source {
         CounterSource::Rule {
             tier,

@@ -36,12 +36,14 @@ impl TableLayout {
                 layout.chains.push((chain.to_owned(), above.to_owned()));
             }
         }
+
         let named = layout
             .chains
             .iter()
             .filter_map(|(chain, about)| Some((chain.clone(), tier_in(about)?.to_owned())));
         layout.tiers = named.collect();
         layout.tiers.extend(jumped_to(&layout.tiers, table));
+
         layout
     }
 
@@ -64,6 +66,7 @@ fn jumped_to(tiers: &BTreeMap<String, String>, table: &ParsedTable) -> Vec<(Stri
             }
         }
     }
+
     found
 }
 

@@ -1,8 +1,9 @@
 //! What a node's kernel holds beside what its bundle says, and how often each policy rule took a
 //! packet.
 //!
-//! In: the scripts, what was [`ObservedKernel`], and the [`KernelDifference`]s that a plan found. Out: a
-//! [`EnforcementStatus`], as text, JSON and Prometheus metrics. Absent: the kernel, and any repair.
+//! In: the scripts, what was [`ObservedKernel`], and the [`KernelDifference`]s that a plan found.
+//! Out: a [`EnforcementStatus`], as text, JSON and Prometheus metrics. Absent: the kernel, and any
+//! repair.
 //!
 //! Policy is asked about the packets that begin a connection; those behind them are `known
 //! connections`. So a rule's count is of connections, and of attempts where it denies. Counts of a
@@ -98,6 +99,7 @@ impl StateSizes {
             .tables
             .iter()
             .filter(|(_, table)| !table.chains.is_empty());
+
         Self {
             sets: observed.sets.len() + observed.unlisted.len(),
             members: observed.sets.values().map(|set| set.members.len()).sum(),

@@ -64,11 +64,13 @@ impl EnforcementStatus {
                 "How many things differ from the scripts.",
             )
             .add(&[], self.differences.len());
+
         let labels = [
             ("node", self.node.as_str()),
             ("digest", self.digest.as_str()),
             ("backend", self.backend.label()),
         ];
+
         metrics
             .gauge(
                 "palisade_bundle_info",
@@ -81,6 +83,7 @@ impl EnforcementStatus {
         metrics
             .gauge("palisade_set_members", "Members of all sets of ours.")
             .add(&[], self.sizes.members);
+
         for (id, (chains, rules)) in &self.sizes.tables {
             let labels = [("table", id.kind.label()), ("family", family(id.family))];
             metrics
@@ -90,6 +93,7 @@ impl EnforcementStatus {
                 .gauge("palisade_rules", "Rules in chains of ours.")
                 .add(&labels, *rules);
         }
+
         self.counters
             .iter()
             .for_each(|counter| count(counter, metrics));
@@ -99,6 +103,7 @@ impl EnforcementStatus {
 fn count(counter: &RuleCounter, metrics: &mut MetricFamilies) {
     let table = ("table", counter.table.label());
     let counters = counter.counters;
+
     match &counter.source {
         CounterSource::Rule {
             tier,

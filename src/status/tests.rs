@@ -67,6 +67,7 @@ fn status(
     });
     let sets = ParsedSet::read(SETS).unwrap();
     let mut tables = BTreeMap::new();
+
     ids.iter()
         .for_each(|id| tables.extend(ParsedTable::read(SCRIPT, id.family).unwrap()));
     let desired = DesiredKernel {
@@ -78,6 +79,7 @@ fn status(
         sets: ParsedSet::read(SETS).unwrap(),
         ..ObservedKernel::default()
     };
+
     ids.iter().for_each(|id| {
         observed
             .tables
@@ -108,6 +110,7 @@ fn packets(status: &EnforcementStatus) -> Vec<(String, u64)> {
         CounterSource::Spoofed { is_dropped } => format!("spoofed, dropped: {is_dropped}"),
         CounterSource::Beside { chain, about } => format!("{chain}: {about}"),
     };
+
     status
         .counters
         .iter()
@@ -132,6 +135,7 @@ fn packets_are_summed_by_rule_of_policy() {
         (format!("{long} 1"), 2 * (21 + 22)),
         (format!("{long} 2"), 2 * 23),
     ];
+
     assert_eq!(
         packets(&status(SCRIPT, &[], &PolicyPlaces::new())),
         expected
@@ -159,6 +163,7 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
             .map(|(_, packets)| *packets)
             .collect::<Vec<u64>>()
     };
+
     assert_eq!(
         of("shop/passes"),
         [2 * 18],
@@ -169,6 +174,7 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
         [2 * 21],
         "somebody's own verdict in a chain of ours"
     );
+
     assert_eq!(of("pal-old"), [0; 0]);
 }
 
@@ -243,6 +249,7 @@ fn machines_see_the_same() {
             .as_str(),
     )
     .unwrap();
+
     assert_eq!(
         (
             &view["inSync"],
@@ -252,6 +259,7 @@ fn machines_see_the_same() {
         ),
         (&false.into(), &1.into(), &2.into(), &20.into())
     );
+
     let difference = &view["differences"][0];
     assert_eq!(
         (
@@ -261,6 +269,7 @@ fn machines_see_the_same() {
         ),
         (&"members".into(), &"10.0.0.2".into(), &7.into())
     );
+
     let rule = &view["counters"][2];
     let expected = serde_json::json!({
         "table": "filter", "tier": "default", "kind": "NetworkPolicy", "policy": "shop/passes", "direction": "ingress", "rule": 1,
@@ -278,6 +287,7 @@ fn prometheus_sees_the_same() {
         &PolicyPlaces::new(),
     )
     .measure(&mut metrics);
+
     let text = metrics.to_string();
     for line in [
         "palisade_in_sync 0",
@@ -296,10 +306,12 @@ fn prometheus_sees_the_same() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+
     let names: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
+
     let mut once = names.clone();
     once.dedup();
     assert_eq!(names, once);

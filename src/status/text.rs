@@ -90,6 +90,7 @@ fn row(counter: &RuleCounter) -> [String; 6] {
             format!(" ({} table)", counter.table.label())
         }
     };
+
     let (tier, policy, rule) = match &counter.source {
         CounterSource::Rule {
             tier,
@@ -116,6 +117,7 @@ fn row(counter: &RuleCounter) -> [String; 6] {
         }
         CounterSource::Beside { chain, about } => ("-", chain.as_str(), format!("{about}{table}")),
     };
+
     [
         packets,
         bytes,

@@ -100,6 +100,7 @@ pub(super) fn lists(
             .flat_map(|(_, endpoint)| endpoint.addresses.iter().copied().map(Cidr::host))
             .collect::<Vec<Cidr>>()
     };
+
     let mut lists = kernel.prefixes();
     lists.push(addresses(&|id| is_local(resolved, node, Some(id))));
     lists.push(inventory.node(node).pod_ranges.clone());
@@ -113,6 +114,7 @@ pub(super) fn lists(
     // whether or not a policy tells endpoints from addresses outside, source validation does
     lists.push(addresses(&|_| true));
     lists.extend(host_endpoints::prefixes(resolved, node));
+
     let failsafes = Direction::BOTH
         .into_iter()
         .flat_map(|direction| options.failsafes.in_direction(direction));
@@ -121,6 +123,7 @@ pub(super) fn lists(
             .filter_map(|failsafe| failsafe.net)
             .map(|net| vec![net]),
     );
+
     lists
 }
 
@@ -149,6 +152,7 @@ impl AddressClasses {
         let validation = SourceValidator::new(resolved, node);
         let mut known: FxHashSet<LocationKey> = FxHashSet::default();
         let (mut spots, mut all_marks) = (Vec::new(), Vec::new());
+
         for (id, class) in of_family() {
             let Some(address) = class.address else {
                 continue;
@@ -177,6 +181,7 @@ impl AddressClasses {
                 all_marks.push(marks);
             }
         }
+
         let places: Vec<LocationRole> = spots.iter().map(|(place, _)| *place).collect();
         Self {
             columns: symbolic.columns(&all_marks.iter().collect::<Vec<&AddressAnswers>>(), traffic),
@@ -201,6 +206,7 @@ impl AddressClasses {
             Hook::Input { .. } => (any.clone(), foreign),
             Hook::Output { .. } => (foreign, any.clone()),
         };
+
         PairBlock {
             sources: any.clone(),
             destinations: any,
@@ -225,6 +231,7 @@ impl AddressClasses {
             source: from.0,
             destination: to.0,
         };
+
         sources
             .iter()
             .flat_map(|from| destinations.iter().map(|to| part(from, to)))
@@ -264,6 +271,7 @@ impl EndpointPolicies {
                 .map(|far| relation.seen(*view, far.class))
                 .collect()
         };
+
         Self {
             views: views.iter().map(row).collect(),
             of_places: places.iter().map(of_place).collect(),
@@ -297,6 +305,7 @@ fn exceptions(
                     .push((number, *traffic))
             });
     }
+
     exceptions
 }
 
@@ -309,6 +318,7 @@ fn kinds(spots: &[(LocationRole, HostEndpointAnswers)]) -> Vec<LocationKind> {
             .or_default()
             .push(number);
     }
+
     let kind = |numbers: Vec<usize>| {
         let (place, _) = spots.get(*numbers.first()?)?;
         Some(LocationKind {
@@ -362,6 +372,7 @@ fn held(address: IpAddr, owed: &ExpectedVerdicts<'_, '_>) -> Vec<bool> {
     let nets = failsafes
         .filter_map(|failsafe| failsafe.net)
         .map(|net| net.holds(address));
+
     owed.hosts
         .all()
         .map(|host| host.addresses.contains(&address))

@@ -1,9 +1,9 @@
 //! What scripts do and what is owed, compared for all packets of a family.
 //!
 //! The scripts are walked through with all pairs of places at once, and give blocks of pairs with
-//! which they do the same. A block is split by the [kinds](LocationKind) of its ends; the pairs of such a
-//! part are owed the same, but for what the policies of this node's endpoints say, so that one
-//! comparison is for all of them. Where those policies are asked, each pair is looked up, and
+//! which they do the same. A block is split by the [kinds](LocationKind) of its ends; the pairs of
+//! such a part are owed the same, but for what the policies of this node's endpoints say, so that
+//! one comparison is for all of them. Where those policies are asked, each pair is looked up, and
 //! compared once for each pair of answers.
 //!
 //! Cost: the walk, and where policy is asked (new connections to and from this node's endpoints) a
@@ -73,6 +73,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let Some(possible) = self.ground.possible(hook) else {
             return;
         };
+
         let arriving = self.before(hook, state, ReversePath::Arriving, possible.clone());
         for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
             for (block, before) in self.before(hook, state, reverse_path, possible.clone()) {
@@ -99,11 +100,13 @@ impl FamilyComparison<'_, '_, '_, '_> {
             reverse_path,
             origins: None,
         };
+
         let untracked = if state == State::Untracked {
             HeaderSpace::ALL
         } else {
             HeaderSpace::NONE
         };
+
         let found = match self.symbolic.has_early() {
             true => self.symbolic.early(&at, block, self.traffic),
             false => vec![(
@@ -123,6 +126,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 .map(move |part| (part, found))
         });
         let mut all = Vec::new();
+
         for (part, found) in parts {
             let Some(between) =
                 self.between(hook, part.source, part.destination, PolicyTraffic::NONE)
@@ -135,6 +139,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             }
             all.push((part.block, EarlyComparison { found, owed }));
         }
+
         merged(all)
     }
 
@@ -165,6 +170,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 ..TableOutcome::NONE
             },
         )];
+
         for (at, here) in [
             (
                 HookContext {
@@ -178,6 +184,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             let on = |(block, out)| self.symbolic.filter(&at, block, here, out, self.traffic);
             blocks = blocks.into_iter().flat_map(on).collect();
         }
+
         let mut case = FilterCase {
             hook,
             state,
@@ -191,6 +198,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             originals: &[],
             known: FxHashMap::default(),
         };
+
         blocks
             .into_iter()
             .for_each(|(block, found)| self.judge(&mut case, &block, found));
@@ -222,6 +230,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
     fn judge_each(&mut self, case: &mut FilterCase<'_>, part: &KindPair, found: TableOutcome) {
         let mut known: FxHashMap<PolicyTraffic, HeaderSetId> = FxHashMap::default();
         let count = self.ground.places.len();
+
         for (source, destination) in part.block.each() {
             let policy = self.ground.policy(source, destination);
             let differing = match known.get(&policy) {
@@ -259,12 +268,14 @@ impl FamilyComparison<'_, '_, '_, '_> {
         if let Some(known) = case.known.get(&key) {
             return *known;
         }
+
         let mut fates = case.owed;
         if let Some(between) = self.between(case.hook, part.source, part.destination, policy) {
             for portion in &case.portions {
                 self.owed.late(&between, *portion, self.traffic, &mut fates);
             }
         }
+
         case.known.insert(key, fates);
         fates
     }
@@ -282,6 +293,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 .get(kind)
                 .map(|kind: &LocationKind| kind.place)
         };
+
         Some(Crossing {
             source: place(source)?,
             destination: place(destination)?,
@@ -321,11 +333,13 @@ impl FamilyComparison<'_, '_, '_, '_> {
         if differing == HeaderSpace::NONE {
             return;
         }
+
         self.collector.count(block.pairs());
         let class = self
             .traffic
             .classes(differing)
             .min_by_key(|class| class.strangeness());
+
         for (source, destination) in block.each() {
             if !self.collector.wants_more() {
                 return;

@@ -45,6 +45,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let Some(possible) = self.ground.possible(hook) else {
             return;
         };
+
         for ((before, asked), originals) in self.kinds(hook, &possible.sources, ports, redirected) {
             let sources = originals
                 .iter()
@@ -76,6 +77,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             destinations: anywhere,
         };
         let ground = self.ground;
+
         let sent = |(block, before): (PairBlock, EarlyComparison)| {
             let to = move |(is_sent, places): &'_ (Box<[bool]>, LocationSet)| {
                 let first = block.destinations.split(places).0?.iter().next()?;
@@ -109,6 +111,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 },
             );
         }
+
         kinds
     }
 
@@ -125,6 +128,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 .entry((set, port))
                 .or_insert_with(|| self.traffic.redirected(set, port))
         };
+
         let EarlyComparison { found, owed } = before;
         EarlyComparison {
             found: EarlyOutcome {
@@ -159,12 +163,14 @@ impl FamilyComparison<'_, '_, '_, '_> {
             .into_iter()
             .fold(HeaderSpace::NONE, |all, set| self.traffic.or(all, set));
         let on = self.traffic.less(HeaderSpace::ALL, gone);
+
         let mut portions = before.owed.portions(State::New, self.traffic);
         portions
             .iter_mut()
             .for_each(|portion: &mut ExpectedPortion| {
                 portion.here = self.traffic.and(portion.here, on)
             });
+
         let at = HookContext {
             columns: &self.ground.columns,
             hook,
@@ -186,6 +192,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             originals,
             known: FxHashMap::default(),
         };
+
         found
             .into_iter()
             .for_each(|(block, found)| self.judge(&mut case, &block, found));

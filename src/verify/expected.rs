@@ -1,9 +1,9 @@
 //! What a node owes to sets of packets: what [`node`](crate::semantics::node) says of one, for all
 //! that goes between two places.
 //!
-//! In: resolved policy, options, a node. Out: [`ExpectedVerdicts`]. What policies of endpoints say is given;
-//! those of host endpoints are asked by way of [`NodeHostEndpoints`]. Absent: the scripts. `tests` holds it
-//! against `Node::expect`.
+//! In: resolved policy, options, a node. Out: [`ExpectedVerdicts`]. What policies of endpoints say
+//! is given; those of host endpoints are asked by way of [`NodeHostEndpoints`]. Absent: the
+//! scripts. `tests` holds it against `Node::expect`.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -78,6 +78,7 @@ pub(super) fn add_cuts(options: &CompileOptions, has_hosts: bool, cuts: &mut Par
     Protocol::from_number(IPIP)
         .into_iter()
         .for_each(|ipip| cuts.protocol(ipip));
+
     for failsafe in Direction::BOTH
         .into_iter()
         .filter(|_| has_hosts)
@@ -159,6 +160,7 @@ impl EarlyExpected {
         let untracked = traffic.and(on, self.untracked);
         let tracked = traffic.less(on, untracked);
         let mut portions = Vec::new();
+
         for (state, here) in [(State::Untracked, untracked), (state, tracked)] {
             let through = traffic.and(here, self.let_through);
             portions.push(ExpectedPortion {
@@ -172,6 +174,7 @@ impl EarlyExpected {
                 is_let_through: false,
             });
         }
+
         portions
             .into_iter()
             .filter(|portion| portion.here != HeaderSpace::NONE)
@@ -199,18 +202,21 @@ impl ExpectedVerdicts<'_, '_> {
                 ..early
             };
         }
+
         let (interface, direction) = match between.hook {
             Hook::Forward { arrives, .. } | Hook::Input { arrives } => {
                 (arrives, Direction::Ingress)
             }
             Hook::Output { leaves } => (leaves, Direction::Egress),
         };
+
         let Some(host) = self
             .hosts
             .matching_host_endpoint(interface, direction, between)
         else {
             return early;
         };
+
         if self.hosts.has(host, PolicyListKind::Untracked, direction) {
             let asked = self.unguarded(between, direction, true, traffic);
             let said = self.hosts.ask(
@@ -222,6 +228,7 @@ impl ExpectedVerdicts<'_, '_> {
             early.untracked = traffic.and(said.allowed, asked);
             early.let_through = early.untracked;
         }
+
         if direction == Direction::Ingress
             && self.hosts.has(host, PolicyListKind::PreDnat, direction)
         {
@@ -240,6 +247,7 @@ impl ExpectedVerdicts<'_, '_> {
     ) {
         let decided = traffic.or(early.dropped, early.let_through);
         let rest = traffic.less(HeaderSpace::ALL, decided);
+
         match tracked(state) {
             Some(Verdict::Drop) => early.dropped = traffic.or(early.dropped, rest),
             Some(Verdict::Accept | Verdict::Undecided) => {}
@@ -295,6 +303,7 @@ impl ExpectedVerdicts<'_, '_> {
         if let Some(all) = self.failsafes.borrow().get(&known) {
             return *all;
         }
+
         let all = self.failsafe_ports(far.address, direction, with_replies, traffic);
         self.failsafes.borrow_mut().insert(known, all);
         all
@@ -325,6 +334,7 @@ impl ExpectedVerdicts<'_, '_> {
             .iter()
             .filter(|_| with_replies)
             .map(|failsafe| (failsafe, Side::Source));
+
         for (failsafe, side) in own
             .chain(replies)
             .filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far)))
@@ -348,6 +358,7 @@ impl ExpectedVerdicts<'_, '_> {
             open: portion.here,
             fates,
         };
+
         match between.hook {
             Hook::Forward { arrives, leaves } => {
                 self.forwarded(arrives, leaves, between, portion, &mut way)
@@ -371,9 +382,11 @@ impl ExpectedVerdicts<'_, '_> {
         if between.source.is_unknown || between.destination.is_unknown {
             return way.decide_rest(Verdict::Drop);
         }
+
         if !portion.is_let_through {
             self.passing(arrives, Direction::Ingress, between, portion.state, way);
         }
+
         self.passing(leaves, Direction::Egress, between, portion.state, way);
         if !between.source.is_local && !between.destination.is_local {
             return;
@@ -381,14 +394,17 @@ impl ExpectedVerdicts<'_, '_> {
         if let Some(verdict) = tracked(portion.state) {
             return way.decide_rest(verdict);
         }
+
         if between.source.is_local {
             self.leaving(between, way);
         }
+
         if between.destination.is_local {
             way.fates.is_by_policy = true;
             way.decide(between.policy.enters, Verdict::Accept);
             way.decide_rest(Verdict::Drop);
         }
+
         way.decide_rest(Verdict::Accept);
     }
 
@@ -409,6 +425,7 @@ impl ExpectedVerdicts<'_, '_> {
         if !self.hosts.has(host, PolicyListKind::Forward, direction) {
             return;
         }
+
         match tracked(state) {
             Some(Verdict::Drop) => way.decide_rest(Verdict::Drop),
             Some(Verdict::Accept | Verdict::Undecided) => {}
@@ -446,6 +463,7 @@ impl ExpectedVerdicts<'_, '_> {
             }
             return self.at_host(arrives, Direction::Ingress, between, portion, way);
         }
+
         way.decide(self.neighbours(between), Verdict::Accept);
         match (tracked(portion.state), self.options.endpoint_to_host) {
             (Some(Verdict::Accept), _) => way.decide_rest(Verdict::Accept),
@@ -477,23 +495,26 @@ impl ExpectedVerdicts<'_, '_> {
         if let Some(verdict) = tracked(portion.state) {
             return way.decide_rest(verdict);
         }
+
         way.decide(self.neighbours(between), Verdict::Accept);
         let failsafe = self.failsafe(between, direction, false, way.traffic);
         way.decide(failsafe, Verdict::Accept);
         if portion.is_let_through {
             return way.decide_rest(Verdict::Accept);
         }
+
         let said = self.hosts.ask(
             (host, PolicyListKind::Normal, direction),
             between,
             way.traffic,
         );
         way.decide(said.denied, Verdict::Drop);
+
         way.decide_rest(Verdict::Accept);
     }
 }
 
-/// What connection tracking says by itself (decision 14).
+/// What connection tracking says by itself (semantics §9.14).
 pub(super) fn tracked(state: State) -> Option<Verdict> {
     match state {
         State::Established | State::Related => Some(Verdict::Accept),

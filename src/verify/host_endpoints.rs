@@ -70,6 +70,7 @@ impl<'input> NodeHostEndpoints<'input> {
             PolicyListKind::Untracked,
             PolicyListKind::PreDnat,
         ];
+
         let asked = |id| {
             lists
                 .into_iter()
@@ -79,6 +80,7 @@ impl<'input> NodeHostEndpoints<'input> {
             let steps = hosts.steps(asked, work);
             hosts.lists.extend(steps.map(|steps| (asked, steps)));
         }
+
         hosts
     }
 
@@ -129,6 +131,7 @@ impl<'input> NodeHostEndpoints<'input> {
                 .is_some_and(|host| host.addresses.contains(&near.address))
         };
         let named = self.on_node.interfaces.get(interface).copied();
+
         let by_address = || self.on_node.addresses.iter().copied().find(has);
         named.or_else(by_address).or(self.on_node.everywhere)
     }
@@ -160,6 +163,7 @@ impl<'input> NodeHostEndpoints<'input> {
             denied: HeaderSpace::NONE,
         };
         let (mut open, mut passed) = (HeaderSpace::ALL, HeaderSpace::NONE);
+
         for step in self.lists.get(&asked).map_or(&[][..], Vec::as_slice) {
             let (fate, taken) = match step {
                 HostListStep::Rule { rule, .. } if rule.action == Action::Log => continue,
@@ -187,6 +191,7 @@ impl<'input> NodeHostEndpoints<'input> {
                 open = std::mem::replace(&mut passed, HeaderSpace::NONE);
             }
         }
+
         said
     }
 
@@ -224,11 +229,13 @@ impl<'input> NodeHostEndpoints<'input> {
         if !rule.applies_to(family) {
             return HeaderSpace::NONE;
         }
+
         let at = |side, class| {
             self.sides
                 .table(side)
                 .map_or(HeaderSpace::NONE, |table| table.at(class))
         };
+
         let sides = traffic.and(
             at(source, between.source.class),
             at(destination, between.destination.class),
@@ -247,6 +254,7 @@ impl<'input> NodeHostEndpoints<'input> {
         if listed.is_empty() && list != PolicyListKind::Normal {
             return None;
         }
+
         let mut steps = Vec::new();
         for tier in listed {
             for policy in tier.policies {
@@ -260,9 +268,11 @@ impl<'input> NodeHostEndpoints<'input> {
                 && matches!(list, PolicyListKind::Normal | PolicyListKind::Forward);
             steps.push(HostListStep::End { denies });
         }
+
         if let (PolicyListKind::Normal, Some(host)) = (list, work.resolved.host_endpoint(id)) {
             self.profiles(&host.profiles, direction, &mut steps, work);
         }
+
         Some(steps)
     }
 
@@ -276,6 +286,7 @@ impl<'input> NodeHostEndpoints<'input> {
         if *profiles == ProfileList::OfPod {
             return steps.push(HostListStep::Allow);
         }
+
         for name in profiles.names() {
             let profile = match profile_name(name) {
                 ProfileName::ServiceAccount(..) => continue,
@@ -288,6 +299,7 @@ impl<'input> NodeHostEndpoints<'input> {
             self.rules(profile.rules(direction), steps, work);
             steps.push(HostListStep::End { denies: false });
         }
+
         steps.push(HostListStep::End { denies: true });
     }
 

@@ -1,8 +1,8 @@
 //! Interfaces that stand for all that neither rules nor policy tell apart.
 //!
-//! In: the names and the beginnings of names that are asked for. Out: [`InterfaceQuestions::all`], one name for
-//! each class of names. A class that has a name is never left out: whatever readable names are
-//! taken, [`UNASKED`] is a letter that no script and no input can hold.
+//! In: the names and the beginnings of names that are asked for. Out: [`InterfaceQuestions::all`],
+//! one name for each class of names. A class that has a name is never left out: whatever readable
+//! names are taken, [`UNASKED`] is a letter that no script and no input can hold.
 
 use std::collections::BTreeSet;
 
@@ -115,6 +115,7 @@ mod tests {
                 .all(|name| name.chars().count() <= limits::INTERFACE),
             "{all:?}"
         );
+
         for name in names {
             let of_name = answers(asked, &name);
             assert!(

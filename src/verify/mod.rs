@@ -1,15 +1,17 @@
 //! Whether the scripts of a node decide every packet as the policies do: a proof, or packets that
 //! show the contrary.
 //!
-//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`CompileOptions`] of the compile, and
-//! the texts of the node's scripts. Out: a [`ProofStatistics`], or a list of [`VerifyDifference`]s, each with a
-//! packet, what it is owed, and what it gets. Absent: `lower` and `render`.
+//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`CompileOptions`] of the
+//! compile, and the texts of the node's scripts. Out: a [`ProofStatistics`], or a list of
+//! [`VerifyDifference`]s, each with a packet, what it is owed, and what it gets. Absent: `lower`
+//! and `render`.
 //!
 //! Packets are put into classes that neither policy nor scripts tell apart: addresses into
-//! [`EndpointClasses`], what packets carry into [`HeaderSpace`]. Then, for every hook, kind of interface and
-//! state, all traffic between all pairs of classes of addresses goes through the scripts at once
-//! (`netfilter::trace`), which gives blocks of pairs with which they do the same; and each block is
-//! held against policy (`expected`). To compare two outcomes is to compare two numbers.
+//! [`EndpointClasses`], what packets carry into [`HeaderSpace`]. Then, for every hook, kind of
+//! interface and state, all traffic between all pairs of classes of addresses goes through the
+//! scripts at once (`netfilter::trace`), which gives blocks of pairs with which they do the same;
+//! and each block is held against policy (`expected`). To compare two outcomes is to compare two
+//! numbers.
 //!
 //! Cost: a rule costs the blocks of pairs that hold an address it asks about. Rules that ask about
 //! none are gone through together, for a logarithm of their number a block. So rules of a policy
@@ -138,6 +140,7 @@ pub fn of_kernel<'input>(
         resolved.hosts_on(node).all().next().is_some(),
         &mut cuts,
     );
+
     let ports = cuts.receivers_ports();
     let mut traffic = HeaderSpace::of(&cuts);
     let places = EndpointClasses::told_apart(
@@ -189,6 +192,7 @@ pub fn of_kernel<'input>(
     let hooks = hooks(&InterfaceQuestions::new(kernel, &hosts, options).all());
     let reverse_paths_matter =
         kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
+
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
         let ground = AddressClasses::new(
@@ -233,6 +237,7 @@ pub fn of_kernel<'input>(
         }
         verification.proof.pairs += comparison.pairs;
     }
+
     verification.differing = collector.differing;
     verification.differences.extend(
         collector
@@ -240,6 +245,7 @@ pub fn of_kernel<'input>(
             .into_iter()
             .map(|witness| VerifyDifference::Packet(Box::new(witness))),
     );
+
     verification
 }
 
@@ -261,6 +267,7 @@ fn hooks(interfaces: &[String]) -> Vec<Hook> {
             leaves: other.clone(),
         }));
     }
+
     hooks
 }
 

@@ -1,5 +1,6 @@
-//! What is owed to sets of packets is what is owed to each packet in them: [`ExpectedVerdicts`] against
-//! [`NodeSemantics::expect`], on random packets of all golden cases and their host endpoints.
+//! What is owed to sets of packets is what is owed to each packet in them: [`ExpectedVerdicts`]
+//! against [`NodeSemantics::expect`], on random packets of all golden cases and their host
+//! endpoints.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests read files, and the seed comes from the environment"
@@ -71,13 +72,14 @@ fn a_set_is_owed_what_its_packets_are() {
         seed.parse().expect("PALISADE_SEED is a number")
     });
     println!("PALISADE_SEED={seed}");
+
     let mut dice = Dice(seed);
     let mut seen = Seen::default();
     for case in cases() {
         let files = inputs(&case);
-        let mut found = Diagnostics::default();
-        let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
-        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+        let mut diagnostics = Diagnostics::default();
+        let input = crate::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
         let evaluator = Evaluator::new(&resolved);
         for (node, _) in resolved.inventory.nodes_with_ids() {
             for options in choices() {
@@ -91,6 +93,7 @@ fn a_set_is_owed_what_its_packets_are() {
             }
         }
     }
+
     println!("{seen:?}");
     let few = [seen.accepted, seen.dropped, seen.undecided, seen.translated]
         .into_iter()
@@ -121,6 +124,7 @@ fn cases() -> Vec<PathBuf> {
         .filter(|path| path.join("bundle").is_dir())
         .collect();
     all.sort_unstable();
+
     let times = |case: &Path| match (
         case.ends_with("host-untracked"),
         case.join("policies.yaml").is_file(),
@@ -129,6 +133,7 @@ fn cases() -> Vec<PathBuf> {
         (false, true) => 4,
         (false, false) => 1,
     };
+
     let cases: Vec<PathBuf> = all
         .iter()
         .flat_map(|case| std::iter::repeat_n(case.clone(), times(case)))
@@ -149,6 +154,7 @@ fn inputs(case: &Path) -> SourceFiles {
             files.add(file, text).unwrap();
         }
     }
+
     files
 }
 
@@ -165,6 +171,7 @@ fn choices() -> [CompileOptions; 3] {
         },
         ..CompileOptions::default()
     };
+
     let loose = CompileOptions {
         source_validation: SourceValidation::Loose,
         pod_interfaces: vec!["cali+".parse().unwrap()],
@@ -201,6 +208,7 @@ fn compare(
         resolved.hosts_on(node).all().next().is_some(),
         &mut cuts,
     );
+
     let mut traffic = HeaderSpace::of(&cuts);
     let nothing = "*filter\nCOMMIT\n";
     let files = [
@@ -253,6 +261,7 @@ fn compare(
     };
     let concrete = NodeSemantics::new(evaluator, node, options);
     let addresses = addresses(&world);
+
     for _ in 0..PACKETS {
         let packet = packet(&world, &addresses, &interfaces, dice);
         let Some(packet) = packet.filter(|packet| world.is_possible(packet)) else {
@@ -278,6 +287,7 @@ fn compare(
         seen.untracked += usize::from(is_untracked && packet.state != State::Untracked);
         seen.translated += usize::from(packet.original.is_some());
     }
+
     None
 }
 
@@ -323,11 +333,13 @@ fn packet(
         .collect();
     let some = *dice.one_of(&[&classes, &named]);
     let (protocol, ports, message) = carried(dice.one_of::<&HeaderClass>(some), dice)?;
+
     let own = if source.is_ipv4() {
         Protocol::ICMP
     } else {
         Protocol::ICMPV6
     };
+
     let flow = Flow {
         source,
         destination,
@@ -373,6 +385,7 @@ fn packet(
             ReversePath::Nowhere,
         ]),
     };
+
     Some(Packet {
         flow,
         original: is_translated.then_some(original),
@@ -426,6 +439,7 @@ impl World<'_, '_> {
                 .iter()
                 .any(|range: &Cidr| range.holds(address))
         };
+
         LocationRole {
             address,
             class: self.places.at(address, owner).unwrap(),
@@ -453,6 +467,7 @@ impl World<'_, '_> {
             leaves,
             enters: says(destination, Direction::Ingress, source),
         };
+
         Crossing {
             source,
             destination,
@@ -484,6 +499,7 @@ impl World<'_, '_> {
         } else {
             packet.state
         };
+
         let flow = packet.filtered(state);
         let between = self.between(&flow, &packet.hook);
         let portion = ExpectedPortion {
@@ -492,6 +508,7 @@ impl World<'_, '_> {
             is_let_through: self.holds(early.let_through, &sent),
         };
         let mut fates = VerdictSets::NONE;
+
         self.owed
             .late(&between, portion, &mut self.traffic, &mut fates);
         let verdict = match (
@@ -561,9 +578,9 @@ fn every_state_is_compared_in(case: &str) {
         .join("golden")
         .join(case);
     let files = inputs(&case);
-    let mut found = Diagnostics::default();
-    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let evaluator = Evaluator::new(&resolved);
     let node = resolved.inventory.find_node("n1").unwrap();
     let names = [

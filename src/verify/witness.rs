@@ -87,6 +87,7 @@ impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'i
         let Some(packet) = packet else { return };
         let owed = self.node.expect(&packet);
         let run = self.kernel.run(&packet);
+
         let last = run
             .passed
             .last()
@@ -131,6 +132,7 @@ pub(super) fn packet(
         ..original
     });
     let hook: Hook = between.hook.clone();
+
     Some(Packet {
         flow: Flow {
             source,

@@ -28,6 +28,7 @@ pub(crate) fn replace(place: &Path, script: &str) {
     fs::remove_file(place)
         .or_else(|_| fs::remove_dir(place))
         .expect("something stands there");
+
     match script {
         "" => drop(std::os::unix::net::UnixListener::bind(place).expect("a socket")),
         script => assert!(
@@ -74,6 +75,7 @@ pub(crate) const NO_PARTS: [(&str, [&str; 7]); 2] = [
 fn parts_of_bundles_that_are_no_files_are_refused_at_once() {
     let place = Place::new();
     let cluster = cluster();
+
     for (part, told) in NO_PARTS {
         let outcome = run(place.path(), &["render", &cluster, "--out", "bad"]);
         assert_eq!(outcome.status, 0, "{}", outcome.stderr);
@@ -116,14 +118,17 @@ fn pipes_and_devices_are_read_where_a_user_names_them_and_end() {
             outcome.stderr
         );
     }
+
     // as a shell does for `<(…)`
     let script =
         "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 600 \"$0\" check pipe";
+
     let status = command("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_palisade")])
         .current_dir(place.path())
         .status();
     assert!(status.expect("sh starts").success());
+
     for words in [
         "check /dev/zero",
         "check - < /dev/zero",
@@ -137,9 +142,11 @@ fn pipes_and_devices_are_read_where_a_user_names_them_and_end() {
             words,
         );
     }
+
     fs::create_dir(place.path().join("templates")).expect("a directory");
     fs::write(place.path().join("templates/sets.ipset.hbs"), "").expect("written");
     replace(&place.path().join("templates/sets.ipset.hbs"), "mkfifo $1");
+
     let outcome = bounded(
         place.path(),
         "render policy.yaml --out new --templates templates",

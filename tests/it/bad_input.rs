@@ -53,6 +53,7 @@ impl Place {
             is_refusal(&outcome, &words.join(" "));
             outcome.stderr
         });
+
         assert_eq!(new, old, "{words:?}: two refusals of one input differ");
         self.is_untouched(&before, &words.join(" "));
         new
@@ -94,11 +95,13 @@ pub(crate) fn is_refusal(outcome: &Outcome, about: &str) {
         stdout,
         stderr,
     } = outcome;
+
     assert_eq!((*status, stdout.as_str()), (2, ""), "{about}:\n{stderr}");
     assert!(
         stderr.contains("error"),
         "{about}: no error is told:\n{stderr}"
     );
+
     for word in [
         "panicked",
         "src/",
@@ -194,6 +197,7 @@ fn a_misspelt_protocol_is_told_once() {
             "{POLICY}  ingress: [{{action: Allow, protocol: XTP, destination: {{ports: [80]}}}}]\n"
         ),
     );
+
     says(
         &place.refused(&["bad.yaml"]),
         &["[invalid-protocol]", "1 error;"],
@@ -221,6 +225,7 @@ fn two_live_pods_with_one_address_are_refused() {
         )
     };
     place.write("pods.yaml", pod("one") + &pod("two"));
+
     says(
         &place.refused(&["pods.yaml"]),
         &["[duplicate-address]", "shop/one", "shop/two"],
@@ -234,6 +239,7 @@ fn bombs_are_refused_early() {
     let deep = 100_000;
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     let mut merges = "a0: &a0 {k0: x, l0: x}\n".to_owned();
+
     for level in 1..40 {
         let before = level - 1;
         let _ = writeln!(
@@ -247,6 +253,7 @@ fn bombs_are_refused_early() {
              *a{before}}}"
         );
     }
+
     let blocks = (0..3_000).fold(String::new(), |text, depth| {
         text + &" ".repeat(depth) + "a:\n"
     });
@@ -254,6 +261,7 @@ fn bombs_are_refused_early() {
                \"namespace\": \"b\"}, \"spec\": ";
     let policy = "{\"apiVersion\": \"projectcalico.org/v3\", \"kind\": \"GlobalNetworkPolicy\", \
                   \"metadata\": {\"name\": \"a\"}, \"spec\": ";
+
     let cases: Vec<(&str, String, &str)> = vec![
         (
             "flow.yaml",
@@ -323,6 +331,7 @@ pub(crate) fn bounded(directory: &Path, words: &str) -> Outcome {
         .output()
         .expect("sh starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+
     Outcome {
         status: output.status.code().unwrap_or(-1),
         stdout: text(output.stdout),
@@ -339,6 +348,7 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
         "garbage.yaml",
         [vec![b'a'; 1 << 20], vec![0xfe; 1]].concat(),
     );
+
     let garbage = fs::OpenOptions::new()
         .append(true)
         .open(place.path().join("garbage.yaml"))
@@ -351,6 +361,7 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
         .expect("a file")
         .set_len(200 << 20)
         .expect("a sparse file");
+
     let before = place.names();
     for (name, part) in [
         ("zeros.yaml", "[too-large]"),
@@ -362,6 +373,7 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
         says(&outcome.stderr, &[part, name], name);
         assert!(outcome.stderr.len() < 10_000, "{name}: a long excerpt");
     }
+
     place.is_untouched(&before, "huge files");
 }
 
@@ -426,6 +438,7 @@ fn paths_that_cannot_be_read_are_refused() {
     );
     fs::create_dir_all(home.join("latin")).expect("a directory");
     place.write("latin/\u{1b}[31m\n.yaml", b"\xff");
+
     let cases = [
         ("nothing", "check the path"),
         ("dangling", "dangling/a.yaml"),
@@ -515,6 +528,7 @@ fn hidden_manifests_are_not_passed_over_in_silence() {
     let place = Place::new();
     let policy = format!("{POLICY}  selector: all()\n");
     place.write("all/policy.yaml", policy.replace("name: ", "name: first-"));
+
     for (hidden, is_told) in [
         (".policy.yaml", true),
         (".b.yml", true),
@@ -578,6 +592,7 @@ fn output_places_that_cannot_be_used_are_refused() {
     place.write("file", "dear");
     place.write("full/letter.txt", "dear");
     symlink("nowhere", home.join("link")).expect("a link");
+
     let before = place.names();
     for (out, part) in [
         ("file", "[not-a-bundle]"),
@@ -594,6 +609,7 @@ fn output_places_that_cannot_be_used_are_refused() {
         says(&outcome.stderr, &[part], out);
         place.is_untouched(&before, out);
     }
+
     assert_eq!(
         fs::read_to_string(home.join("full/letter.txt")).expect("a letter"),
         "dear"
@@ -622,6 +638,7 @@ fn a_full_disk_leaves_nothing_behind() {
         .args([place.path().join("disk"), PathBuf::from(cluster())])
         .output()
         .expect("unshare starts");
+
     let (stdout, stderr) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -665,6 +682,7 @@ fn templates_that_cannot_be_used_are_refused() {
             text,
         );
     }
+
     place.write("none/letter.txt", "dear");
     says(
         &place.refused(&["--templates", "none"]),
@@ -677,6 +695,7 @@ fn templates_that_cannot_be_used_are_refused() {
         "no directory",
     );
     place.write("latin/sets.ipset.hbs", b"\xff{{sets}}\n");
+
     says(
         &place.refused(&["--templates", "latin"]),
         &["[unreadable]"],
@@ -693,6 +712,7 @@ fn a_template_of_ones_own_is_used() {
         &["render", &cluster(), "--out", "new", "--templates", "t"],
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+
     let files = files_below(&place.path().join("new"));
     let sets = files
         .iter()
@@ -730,12 +750,14 @@ fn configurations_that_cannot_be_used_are_refused() {
         place.write("config.yaml", text);
         says(&place.refused(&["--config", "config.yaml"]), &parts, text);
     }
+
     place.write("latin.yaml", b"\xff");
     says(
         &place.refused(&["--config", "latin.yaml"]),
         &["[invalid-config]"],
         "no UTF-8",
     );
+
     says(
         &place.refused(&["--config", "nowhere.yaml"]),
         &["nowhere.yaml", "PALISADE_CONFIG"],
@@ -772,6 +794,7 @@ fn all_problems_are_listed_at_once() {
         .filter(|(head, _)| head.starts_with("error"))
         .map(|(head, place)| format!("{} {}", place.trim_start_matches([' ', '-', '>']), head))
         .collect();
+
     let expected = "\
 bad.yaml:3:52 error[invalid-label]: `-a` is no valid label key
 bad.yaml:5:9 error[unknown-tier]: there is no tier `nowhere`
@@ -786,5 +809,6 @@ bad.yaml:14:37 error[invalid-cidr]: `10.0.0.1/8` has bits set behind its prefix 
 bad.yaml:15:45 error[selector-syntax]: expected `)`, found the end
 bad.yaml:16:38 error[ports-need-protocol]: ports need a protocol that has them";
     assert_eq!(heads.join("\n"), expected);
+
     assert!(told.ends_with("12 errors; nothing was written\n"), "{told}");
 }

@@ -32,14 +32,15 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
     for (name, text) in texts {
         files.add(*name, (*text).to_owned()).expect("a small file");
     }
-    let mut found = Diagnostics::default();
+
+    let mut diagnostics = Diagnostics::default();
     let input = palisade::read(
         &files,
         palisade::policy::StagedPolicies::Proposed,
-        &mut found,
+        &mut diagnostics,
     );
-    let told = |found: &Diagnostics| {
-        found
+    let told = |diagnostics: &Diagnostics| {
+        diagnostics
             .sorted()
             .into_iter()
             .map(|problem| {
@@ -47,27 +48,32 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
             })
             .collect::<String>()
     };
-    if found.has_errors() {
-        return Err(told(&found));
+
+    if diagnostics.has_errors() {
+        return Err(told(&diagnostics));
     }
-    let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
+
+    let resolved =
+        palisade::resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let templates = TemplateSet::new(&[]).expect("built-in templates");
     let nodes = input.inventory.nodes_with_ids();
+
     let parts = nodes.map(|(node, _)| {
         palisade::compile(
             &resolved,
             node,
             &CompileOptions::default(),
             &templates,
-            &mut found,
+            &mut diagnostics,
         )
     });
     let parts: Vec<NodePart> = parts
         .map(|part| part.expect("built-in templates render"))
         .map_while(|part| part)
         .collect();
-    if found.has_errors() {
-        Err(told(&found))
+
+    if diagnostics.has_errors() {
+        Err(told(&diagnostics))
     } else {
         Ok(parts)
     }
@@ -117,6 +123,7 @@ fn strange(text: &str, shapes: &[&str], longest: usize) -> Vec<String> {
             && line.len() <= longest
             && (line.starts_with('#') || is_well_quoted(line))
     };
+
     // `lines` would hide a `\r`
     text.split('\n')
         .filter(|line| !is_good(line))
@@ -139,6 +146,7 @@ fn is_well_quoted(line: &str) -> bool {
         .iter()
         .step_by(2)
         .all(|piece| piece.chars().all(|letter| !"\\'`$;|&<>#".contains(letter)));
+
     let pairs = pieces
         .chunks_exact(2)
         .all(|pair| matches!(pair, [before, inside] if is_introduced(before) && is_text(inside)));
@@ -159,6 +167,7 @@ fn holds<Input: Strategy>(
         .ok()
         .and_then(|cases| cases.parse().ok())
         .unwrap_or(cases);
+
     println!("PALISADE_FUZZ_SEED={seed}");
     let config = ProptestConfig {
         cases,
@@ -224,6 +233,7 @@ impl Change {
         let letter = |place: &Index| text.floor_char_boundary(place.index(text.len().max(1)));
         let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
         let line = |place: &Index| place.index(lines.len().max(1));
+
         match self {
             Self::DropLetter(place) => {
                 let (before, after) = text.split_at(letter(place));
@@ -251,6 +261,7 @@ impl Change {
             }
             Self::Shift(place) => lines.insert(line(place), "  "),
         }
+
         lines.concat()
     }
 }
@@ -275,6 +286,7 @@ fn changed_examples_are_refused_or_give_known_lines() {
         0..3_usize,
         vec(change(), 1..4),
     );
+
     holds(150, &input, |([cluster, policies], which, changes)| {
         let changed = |text: &String| {
             changes
@@ -298,6 +310,7 @@ fn random_selectors_never_panic() {
         "a", "\"b\"", "'c'", "==", "!=", "in", "not in", "{", "}", "(", ")", "!", "&&", "||", ",",
         "has", "all()", "global()", "\\", "\n", "é",
     ];
+
     let text = prop_oneof![
         any::<String>(),
         vec(select(words.to_vec()), 0..20).prop_map(|words| words.join(" "))
@@ -408,6 +421,7 @@ fn places(value: &Value) -> Vec<String> {
             places.push(path);
         }
     }
+
     let mut all = Vec::new();
     walk(value, "", &mut all);
     all
@@ -433,6 +447,7 @@ fn with_key_misspelt(value: &Value, place: &str) -> Option<Value> {
 #[test]
 fn no_mistake_in_a_policy_is_taken_for_an_absent_field() {
     let cluster = cluster();
+
     for policy in [rich_policy(), rich_kubernetes_policy()] {
         let compiled = compile(&[
             ("cluster.json", &cluster),
@@ -487,6 +502,7 @@ fn hostile_strings_are_refused_or_harmless() {
         .chain([long.as_str(), &long_selector])
         .collect();
     let mut accepted = 0;
+
     for hostile in strings {
         let in_policy = string_places(&policy)
             .map(|place| (cluster.clone(), with(&policy, &place, json!(hostile))));
@@ -507,6 +523,7 @@ fn hostile_strings_are_refused_or_harmless() {
             );
         }
     }
+
     assert!(
         accepted > 100,
         "nearly everything was refused, so that little was tried: {accepted}"

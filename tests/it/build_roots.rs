@@ -58,6 +58,7 @@ fn random_tree(dice: &mut Dice) -> Tree {
         let mark = mark(dice, 35);
         tree.entry(path).or_insert(mark);
     }
+
     tree
 }
 
@@ -106,6 +107,7 @@ fn expected(tree: &Tree) -> (BTreeSet<&str>, BTreeSet<(&str, &'static str)>) {
             .any(|above| mark(above) == Some("helm template"))
     };
     let directories = || tree.keys().map(String::as_str);
+
     let roots = directories()
         .filter_map(|path| Some((path, mark(path)?)))
         .filter(|(path, _)| !is_in_chart(path));
@@ -121,6 +123,7 @@ fn check(outcome: &Outcome, tree: &Tree, top: &str) {
         (true, false) => format!("{top}{path}"),
         (false, false) => format!("{top}/{path}"),
     };
+
     assert_eq!(outcome.status, 2, "{told}");
     for path in tree.keys() {
         let is_named = told.contains(&format!(
@@ -133,11 +136,13 @@ fn check(outcome: &Outcome, tree: &Tree, top: &str) {
             "`{path}` of {tree:?}\n{told}"
         );
     }
+
     assert_eq!(
         told.matches("[needs-build]").count(),
         roots.len(),
         "{tree:?}\n{told}"
     );
+
     for (path, program) in roots {
         let message = told
             .split("error[needs-build]: ")
@@ -167,6 +172,7 @@ fn only_directories_that_need_no_build_are_read() {
 #[test]
 fn a_revision_is_read_as_a_directory_is() {
     let mut dice = Dice(34);
+
     for index in 0..15 {
         let tree = random_tree(&mut dice);
         let place = tempfile::tempdir().expect("a directory");
@@ -202,6 +208,7 @@ fn a_mark_that_is_named_itself_needs_a_build_too() {
     ]
     .into();
     write(place.path(), &tree);
+
     for (path, told) in [
         (
             "kustomization.yaml",
@@ -242,6 +249,7 @@ fn links_lead_into_no_build_and_back_to_none() {
     symlink("..", place.path().join("app/up")).expect("a link");
     symlink("../app", place.path().join("plain/app")).expect("a link");
     symlink("../../plain", place.path().join("app/sub/plain")).expect("a link");
+
     for paths in [["app", "plain"], ["plain", "app"], ["app", "app"]] {
         let outcome = run(place.path(), &[&["check"][..], &paths].concat());
         assert_eq!(
@@ -281,6 +289,7 @@ fn no_command_takes_patches_for_policies() {
     )
     .expect("written");
     fs::write(place.path().join("tests.yaml"), "tests: []\n").expect("written");
+
     let outcome = run(
         place.path(),
         &[
@@ -292,6 +301,7 @@ fn no_command_takes_patches_for_policies() {
         ],
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+
     let runs: [&[&str]; 8] = [
         &["check", "app"],
         &["render", "app", "--out", "bundle"],
@@ -314,5 +324,6 @@ fn no_command_takes_patches_for_policies() {
             "{told}"
         );
     }
+
     assert!(!place.path().join("bundle").exists());
 }

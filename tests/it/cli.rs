@@ -19,12 +19,14 @@ fn shell(directory: &Path, line: &str) -> Outcome {
     command
         .env("P", env!("CARGO_BIN_EXE_palisade"))
         .env("E", cluster());
+
     let Output {
         status,
         stdout,
         stderr,
     } = command.output().expect("bash starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+
     Outcome {
         status: status.code().expect("no signal"),
         stdout: text(stdout),
@@ -58,6 +60,7 @@ fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
         "old.yaml",
         "apiVersion: crd.projectcalico.org/v1\nkind: Tier\nmetadata: {name: a}\nspec: {}\n",
     );
+
     let before = place.names();
     lines_give(
         place.path(),
@@ -84,6 +87,7 @@ fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
         ],
     );
     place.is_untouched(&before, "check");
+
     assert!(
         shell(place.path(), "$P check $E")
             .stderr
@@ -133,6 +137,7 @@ fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
         "more.yaml",
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: more}\n",
     );
+
     let before = place.names();
     let same = run(home, &["render", &cluster(), "--out", "old", "--check"]);
     assert_eq!(
@@ -141,6 +146,7 @@ fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
         "{}",
         same.stderr
     );
+
     let other = run(
         home,
         &["render", &cluster(), "more.yaml", "--out", "old", "--check"],
@@ -152,6 +158,7 @@ fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
         other.stdout,
         other.stderr
     );
+
     let none = run(
         home,
         &["render", &cluster(), "--out", "none/deep", "--check"],
@@ -169,6 +176,7 @@ fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
         &run(home, &["render", "nothing", "--out", "old", "--check"]),
         "bad input",
     );
+
     place.is_untouched(&before, "--check");
 }
 
@@ -187,6 +195,7 @@ fn unknown_nodes_are_refused() {
         );
         is_refusal(&outcome, &words.join(" "));
     }
+
     place.is_untouched(&before, "--node");
 }
 
@@ -248,6 +257,7 @@ fn closed_and_full_streams_are_no_panic() {
             ("$P render $E --out fresh <&- >&- 2>&-", 0, ""),
         ],
     );
+
     assert!(place.path().join("fresh/palisade.json").is_file());
 }
 
@@ -259,23 +269,27 @@ fn problems_as_json_are_one_object_a_line() {
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: 'A\n\n  b', labels: {'ä': b}}\n---\na: \
          b\n",
     );
+
     let outcome = run(
         place.path(),
         &["check", "--format", "json", "bad.yaml", "nothing"],
     );
     is_refusal(&outcome, "json");
+
     let lines: Vec<serde_json::Value> = outcome
         .stderr
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
     assert!(lines.len() >= 4, "{}", outcome.stderr);
+
     for line in &lines {
         assert!(
             line["code"].is_string() && line["message"].is_string() && line["severity"] == "error",
             "{line}"
         );
     }
+
     let placed = lines
         .iter()
         .filter(|line| line["labels"][0]["file"] == "bad.yaml");
@@ -295,6 +309,7 @@ fn quiet_colour_and_their_variables() {
         "note.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
     );
+
     let told = |line: &str| shell(place.path(), line).stderr;
     assert!(told("$P check note.yaml").contains("note[skipped-kinds]"));
     assert_eq!(told("$P check -q note.yaml"), "");
@@ -305,12 +320,14 @@ fn quiet_colour_and_their_variables() {
     assert!(!told("PALISADE_COLOR=always $P check nothing --color never").contains('\u{1b}'));
     assert!(!told("$P check nothing").contains('\u{1b}'));
     assert!(told("PALISADE_FORMAT=json $P check nothing").starts_with('{'));
+
     let on_terminal = |variable: &str| {
         let line = format!("{variable} script -qec \"$P check nothing\" /dev/null; true");
         shell(place.path(), &line).stdout
     };
     assert!(on_terminal("").contains("\u{1b}["), "{}", on_terminal(""));
     assert!(!on_terminal("NO_COLOR=1").contains("\u{1b}["));
+
     assert!(on_terminal("NO_COLOR=").contains("\u{1b}["));
 }
 
@@ -320,12 +337,14 @@ fn flags_win_over_variables_and_those_over_the_file() {
     place.write("drop.yaml", "endpointToHost: drop\n");
     place.write("accept.yaml", "endpointToHost: accept\n");
     place.write("empty.yaml", "");
+
     let bundle = |line: &str| {
         let outcome = shell(place.path(), &format!("{line} --out new $E"));
         assert_eq!(outcome.status, 0, "{line}:\n{}", outcome.stderr);
         files_below(&place.path().join("new"))
     };
     let accept = bundle("$P render");
+
     let drop = bundle("$P render --endpoint-to-host drop");
     assert_ne!(accept, drop);
     for line in [
@@ -338,6 +357,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
     ] {
         assert_eq!(bundle(line), drop, "{line}");
     }
+
     for line in [
         "$P render --config empty.yaml",
         "PALISADE_ENDPOINT_TO_HOST=accept $P render --config drop.yaml",
@@ -368,12 +388,14 @@ fn wrong_words_in_variables_are_refused() {
             is_refusal(&outcome, variable);
         }
     }
+
     place.is_untouched(&before, "variables");
 }
 
 #[test]
 fn help_is_data_and_fits_the_screen() {
     let place = Place::new();
+
     for command in [
         "--help",
         "check --help",
@@ -424,6 +446,7 @@ fn help_is_of_a_command_or_of_a_code() {
         assert_eq!(help, flag, "{command}");
         assert_eq!((help.status, help.stderr.as_str()), (0, ""), "{command}");
     }
+
     let entry = shell(place.path(), "$P help unknown-tier");
     assert_eq!((entry.status, entry.stderr.as_str()), (0, ""));
     assert!(
@@ -436,6 +459,7 @@ fn help_is_of_a_command_or_of_a_code() {
         "{}",
         entry.stdout
     );
+
     let lint = shell(place.path(), "$P help no-dns").stdout;
     assert!(lint.starts_with("lint[no-dns]: "), "{lint}");
     // whatever the format is of other commands
@@ -451,6 +475,7 @@ fn help_is_of_a_command_or_of_a_code() {
 #[test]
 fn help_of_nothing_suggests_the_nearest() {
     let place = Place::new();
+
     for (line, suggestion) in [
         ("help unkown-tier", "did you mean `unknown-tier`?"),
         ("help rendr", "did you mean `render`?"),
@@ -514,6 +539,7 @@ fn a_command_takes_its_own_formats() {
             is_refusal(&outcome, &line);
         }
     }
+
     // a format stands before the command or after it, or in the variable, and the last place wins
     for line in [
         "$P check nothing --format json",
@@ -529,6 +555,7 @@ fn a_command_takes_its_own_formats() {
             "{line}: {said}"
         );
     }
+
     let refusal = |line: &str| shell(place.path(), line).stderr;
     let after = refusal("$P check nothing --format dot");
     assert!(
@@ -537,6 +564,7 @@ fn a_command_takes_its_own_formats() {
         "{after}"
     );
     assert_eq!(refusal("$P --format dot check nothing"), after);
+
     assert_eq!(refusal("PALISADE_FORMAT=dot $P check nothing"), after);
 }
 

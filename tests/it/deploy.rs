@@ -43,6 +43,7 @@ fn command_lines(text: &str) -> Vec<Vec<String>> {
                 .collect(),
         );
     }
+
     lines
 }
 
@@ -78,6 +79,7 @@ fn every_command_line_of_deploy_is_one() {
             assert_eq!(run(&root(), &words).status, 0, "{path}: {words:?}");
         }
     }
+
     for command in ["apply", "status", "doctor", "reconcile"] {
         assert!(
             seen.iter().any(|seen| seen == command),
@@ -99,12 +101,14 @@ fn units_agree_on_settings_and_rights() {
         .filter(|(_, text)| text.contains("/bin/palisade "));
     let without_settings = call_palisade
         .filter(|(_, text)| !text.contains("\nEnvironmentFile=-/etc/palisade/environment\n"));
+
     assert_eq!(
         without_settings
             .map(|(path, _)| path.as_str())
             .collect::<Vec<_>>(),
         Vec::<&str>::new()
     );
+
     let rights = |text: &str| {
         let begins = [
             "Capability",
@@ -130,6 +134,7 @@ fn units_agree_on_settings_and_rights() {
         .iter()
         .filter(|(path, _)| path.starts_with("systemd/palisade-"));
     let all: Vec<Vec<String>> = ours.map(|(_, text)| rights(text)).collect();
+
     assert!(
         all.len() == 3 && all[0].len() > 15 && all.iter().all(|rights| *rights == all[0]),
         "{all:#?}"
@@ -142,6 +147,7 @@ fn others_can_read_the_metrics_of_a_unit() {
     // nothing is applied: there is no bundle
     let line = "umask 0077; exec \"$0\" reconcile none --once --run-dir run --state-dir state \
                 --metrics-file palisade.prom";
+
     let status = tools::command("sh")
         .args(["-c", line, env!("CARGO_BIN_EXE_palisade")])
         .current_dir(place.path())
@@ -149,6 +155,7 @@ fn others_can_read_the_metrics_of_a_unit() {
         .expect("sh")
         .status;
     assert_eq!(status.code(), Some(2));
+
     let mode = fs::metadata(place.path().join("palisade.prom"))
         .expect("metrics")
         .permissions()
@@ -171,6 +178,7 @@ fn the_daemon_set_has_no_right_that_it_does_not_need() {
     ] {
         assert!(text.lines().any(|found| found.trim() == line), "{line}");
     }
+
     for word in ["hostPID", "hostIPC", "SYS_ADMIN", "SYS_MODULE"] {
         assert!(!text.contains(word), "{word}");
     }
@@ -199,10 +207,12 @@ fn completions_and_the_manual_know_every_command() {
     let commands: Vec<&str> = begins
         .filter_map(|line| line.split_whitespace().next())
         .collect();
+
     assert!(
         commands.contains(&"apply") && commands.contains(&"doctor"),
         "{commands:?}"
     );
+
     for command in commands.iter().filter(|command| **command != "help") {
         assert!(
             manual
@@ -218,6 +228,7 @@ fn completions_and_the_manual_know_every_command() {
             );
         }
     }
+
     assert!(
         manual.stdout.contains("\\-\\-take\\-over"),
         "options of commands"

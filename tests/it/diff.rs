@@ -48,6 +48,7 @@ pub(crate) fn git(directory: &Path, words: &[&str]) {
             "commit.gpgsign=false",
         ])
         .args(words);
+
     let output = command.current_dir(directory).output().expect("git starts");
     assert!(
         output.status.success(),
@@ -71,6 +72,7 @@ fn repository() -> tempfile::TempDir {
     git(place.path(), &["commit", "-qm", "closed"]);
     git(place.path(), &["tag", "closed"]);
     fs::write(folder.join("all.yaml"), format!("{CLOSED}{OPEN}")).expect("written");
+
     place
 }
 
@@ -105,6 +107,7 @@ fn runs_foreign_git(place: &Path, path: &str, is_root: bool) -> bool {
     } else {
         &["--user"]
     };
+
     let path = path.replace("PLACE", &place.display().to_string());
     let output = tools::command("unshare")
         .args(user)
@@ -123,6 +126,7 @@ fn runs_foreign_git(place: &Path, path: &str, is_root: bool) -> bool {
     let ran = fs::remove_file(place.join("ran")).is_ok();
     let is_expected = if ran { Some(2) } else { Some(1) };
     let said = String::from_utf8_lossy(&output.stderr);
+
     assert_eq!(
         output.status.code(),
         is_expected,
@@ -145,6 +149,7 @@ fn git_is_found_in_absolute_directories_only() {
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("executable");
     }
+
     for (path, may_run) in PATHS {
         assert_eq!(
             runs_foreign_git(place.path(), path, false),
@@ -172,12 +177,14 @@ fn a_revision_is_read_as_a_directory_is() {
         ],
     );
     assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+
     let found = json(&outcome);
     assert_eq!(found["changes"][0]["after"]["text"], "TCP 5432");
     assert_eq!(
         found["changes"][0]["gained"][0]["reasons"][0]["old"]["policies"][0]["file"],
         "git:closed:deploy/policies/all.yaml"
     );
+
     for same in [
         "git:HEAD:deploy/policies",
         "git:closed:deploy",
@@ -218,10 +225,12 @@ fn what_git_does_not_have_is_refused() {
         assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{path}");
         assert!(outcome.stderr.contains(code), "{path}: {}", outcome.stderr);
     }
+
     std::os::unix::fs::symlink("all.yaml", place.path().join("deploy/policies/link.yaml"))
         .expect("a link");
     git(place.path(), &["add", "-A"]);
     git(place.path(), &["commit", "-qm", "link"]);
+
     let outcome = run(
         place.path(),
         &["diff", "git:HEAD:deploy", "git:HEAD:deploy"],
@@ -275,6 +284,7 @@ fn sarif_has_what_its_schema_demands() {
             );
         }
     }
+
     let equal = run(
         place.path(),
         &["diff", "deploy", "deploy", "--format", "sarif"],
@@ -373,6 +383,7 @@ fn lines(change: &Value) -> Vec<String> {
         connections(&change["after"]),
     );
     let mut lines = Vec::new();
+
     for block in change["between"].as_array().expect("blocks") {
         let [from, to] = ["from", "to"].map(|side| {
             block[side]
@@ -391,6 +402,7 @@ fn lines(change: &Value) -> Vec<String> {
             }
         }
     }
+
     lines
 }
 
@@ -414,6 +426,7 @@ fn connections(traffic: &Value) -> String {
     if traffic["everything"] == true {
         return "All Connections".to_owned();
     }
+
     let protocols = traffic["protocols"].as_array().expect("protocols");
     let with_ports = protocols.iter().filter_map(|one| {
         Some(format!(
@@ -422,6 +435,7 @@ fn connections(traffic: &Value) -> String {
             one["ports"].as_str()?
         ))
     });
+
     let sorted: BTreeSet<String> = with_ports.collect();
     if sorted.is_empty() {
         "No Connections".to_owned()

@@ -148,6 +148,7 @@ fn links_resolve() {
             }
         }
     }
+
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
@@ -240,6 +241,7 @@ fn numbers() -> BTreeSet<String> {
     let text = read(SEMANTICS);
     let mut numbers = BTreeSet::new();
     let mut current = String::new();
+
     for line in prose(&text) {
         let (heading, is_heading) = match line.split_once(' ') {
             Some(("##" | "###", rest)) => (rest, true),
@@ -256,6 +258,7 @@ fn numbers() -> BTreeSet<String> {
             numbers.insert(format!("{current}.{number}"));
         }
     }
+
     numbers
 }
 
@@ -265,6 +268,7 @@ fn cited(text: &str) -> Vec<(String, String)> {
     let mut before = String::new();
     let mut parts = text.split('§');
     before.push_str(parts.next().unwrap_or_default());
+
     for part in parts {
         let is_number = |letter: &char| letter.is_ascii_digit() || *letter == '.';
         let number: String = part.chars().take_while(is_number).collect();
@@ -272,6 +276,7 @@ fn cited(text: &str) -> Vec<(String, String)> {
         cited.push((before.clone(), number.trim_end_matches('.').to_owned()));
         before = rest.to_owned();
     }
+
     cited
 }
 

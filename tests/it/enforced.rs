@@ -33,6 +33,7 @@ fn stock_tools_take_every_golden_bundle() {
     if kernel::skipped() {
         return;
     }
+
     for case in golden::cases() {
         for scripts in node_names(&case.join("bundle"))
             .iter()
@@ -56,6 +57,7 @@ pub(crate) fn node_names(bundle: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(bundle.join("nodes")) else {
         return Vec::new();
     };
+
     entries
         .map(|entry| {
             entry
@@ -84,6 +86,7 @@ pub(crate) fn scripts(bundle: &Path, node: &str) -> Scripts {
             read(&format!("filter.{family}.rules"))
         )
     };
+
     Scripts {
         sets: read("sets.ipset"),
         v4: tables("v4"),
@@ -111,6 +114,7 @@ impl Example {
             "--out".to_owned(),
             place.display().to_string(),
         ];
+
         let outcome = run(&root(), &words);
         assert_eq!(outcome.status, 0, "{}", outcome.stderr);
         let cluster = cluster(
@@ -119,6 +123,7 @@ impl Example {
             &expected,
             &place,
         );
+
         let questions = expected.questions(&cluster);
         Self { cluster, questions }
     }
@@ -129,6 +134,7 @@ impl Example {
             .iter()
             .filter(|(_, allowed)| *allowed)
             .count();
+
         assert!(
             allowed > 100 && allowed < self.questions.len(),
             "{allowed} of {} allowed",
@@ -154,12 +160,14 @@ impl Expected {
             outside: Vec::new(),
             probes: vec![("ICMP/echo".to_owned(), Probe::Icmp)],
         };
+
         for line in text.lines() {
             match line.strip_prefix('#') {
                 Some(remark) => expected.heading(remark.trim()),
                 None => expected.allowed.extend(connection(line)),
             }
         }
+
         expected
     }
 
@@ -178,6 +186,7 @@ impl Expected {
                 addresses,
             });
         }
+
         for part in remark
             .split("; ")
             .filter(|part| remark.ends_with("ICMP echo") && !part.starts_with("ICMP"))
@@ -199,6 +208,7 @@ impl Expected {
         let pairs = ends
             .iter()
             .flat_map(|from| ends.iter().map(move |to| (&from.0, to)));
+
         let asked = pairs
             .filter(|(from, to)| **from != to.0 && (pods.contains(from) || pods.contains(&&to.0)));
         asked
@@ -219,6 +229,7 @@ impl Expected {
             probe,
             source_port: None,
         };
+
         let probes = self
             .probes
             .iter()
@@ -256,6 +267,7 @@ fn ends(cluster: &Cluster) -> Vec<(String, Vec<IpAddr>)> {
         .iter()
         .flat_map(|node| &node.pods)
         .chain(&cluster.outside);
+
     let hosts = pods.map(|host| (host.name.clone(), host.addresses.clone()));
     hosts
         .chain(
@@ -290,6 +302,7 @@ fn node_addresses(folder: &Path) -> BTreeMap<String, Vec<IpAddr>> {
     let nodes = text
         .split("\n---")
         .filter(|document| document.lines().any(|line| line == "kind: Node"));
+
     nodes
         .map(|node| {
             (
@@ -331,12 +344,14 @@ fn cluster(
             addresses: endpoint.addresses.to_vec(),
         })
     };
+
     let nodes = inventory.nodes_with_ids().map(|(id, node)| Node {
         name: format!("node/{}", node.name),
         addresses: addresses.get(&*node.name).cloned().unwrap_or_default(),
         pods: pods(id).collect(),
         scripts: scripts(bundle, &node.name),
     });
+
     Cluster {
         nodes: nodes.collect(),
         outside: expected.outside.clone(),

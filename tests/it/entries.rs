@@ -10,7 +10,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use palisade::diagnostic::{Code, Severity};
-use palisade::lint::{LINTS, Level};
+use palisade::lint::{LINTS, LintLevel};
 
 use crate::line_diff::line_diff;
 use crate::palisade::root;
@@ -83,6 +83,7 @@ impl Entry {
             !fix.contains(FIX) && !rest.contains(EXAMPLE),
             "{code}: a part is there twice"
         );
+
         Self {
             meaning,
             example: Part::new(example),
@@ -101,6 +102,7 @@ impl Entry {
         if self.fix.is_in_words() {
             return None;
         }
+
         let mut files = self.example.files.clone();
         files.extend(self.fix.files.clone());
         let commands = if self.fix.commands.is_empty() {
@@ -108,6 +110,7 @@ impl Entry {
         } else {
             &self.fix.commands
         };
+
         Some(run(&files, commands))
     }
 }
@@ -118,6 +121,7 @@ impl Part {
             files: BTreeMap::new(),
             commands: Vec::new(),
         };
+
         // prose and blocks take turns
         for block in text.split("```").skip(1).step_by(2) {
             let (about, content) = block.split_once('\n').expect("a block has lines");
@@ -136,6 +140,7 @@ impl Part {
             };
             part.files.insert(name, content.to_owned());
         }
+
         part
     }
 
@@ -175,6 +180,7 @@ fn shell(directory: &Path, script: &str) -> Run {
         .env("P", env!("CARGO_BIN_EXE_palisade"))
         .output()
         .expect("bash starts");
+
     Run {
         status: output.status.code().expect("no signal"),
         stderr: String::from_utf8(output.stderr).expect("UTF-8"),
@@ -329,7 +335,7 @@ prints an entry of this page.
 "
     );
     for (code, level) in LINTS {
-        let level = if *level == Level::Deny {
+        let level = if *level == LintLevel::Deny {
             "deny"
         } else {
             "allow"

@@ -138,6 +138,7 @@ impl Modules {
                     .insert(path.join("::"));
             }
         }
+
         named
     }
 
@@ -147,6 +148,7 @@ impl Modules {
         let (file, item) = lengths
             .map(|length| path.split_at(length))
             .find_map(|(module, item)| Some((self.0.get(module)?, item)))?;
+
         let import = item
             .split_first()
             .and_then(|(first, rest)| Some((file.imports.get(first)?, rest)));
@@ -214,6 +216,7 @@ fn imports(
         let name = alias.or_else(|| path.last().cloned());
         imports.extend(name.zip(absolute));
     }
+
     imports
 }
 
@@ -231,6 +234,7 @@ fn use_trees(code: &str) -> Vec<&str> {
             trees.extend(tree);
         }
     }
+
     trees
 }
 
@@ -239,6 +243,7 @@ fn leaves(tree: &str) -> Vec<String> {
     let Some((head, group)) = tree.split_once('{') else {
         return vec![tree.trim().to_owned()];
     };
+
     let group = group.rsplit_once('}').map_or(group, |(group, _)| group);
     let mut depth = 0;
     let parts = group.split(|letter| {
@@ -275,9 +280,11 @@ fn absolute(path: &[String], module: &[String]) -> Option<ItemPath> {
         "super" => module.split_last()?.1,
         _ => return None,
     };
+
     while let Some((_, next)) = rest.split_first().filter(|(part, _)| *part == "super") {
         (from, rest) = (from.split_last()?.1, next);
     }
+
     Some([from, rest].concat())
 }
 

@@ -73,6 +73,7 @@ fn inputs(case: &Path) -> Vec<String> {
     let names = entries
         .filter(|entry| entry.path().is_file())
         .map(|entry| entry.file_name().into_string().expect("a name"));
+
     let mut inputs: Vec<String> = names
         .filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES, CHECK].contains(&name.as_str()))
         .collect();
@@ -101,6 +102,7 @@ fn render(case: &Path, paths: &[String], input: &str) -> Outputs {
         "--out".to_owned(),
         bundle.display().to_string(),
     ];
+
     let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
     words.extend(own.split_whitespace().map(str::to_owned));
     words.extend(paths.iter().cloned());
@@ -118,15 +120,18 @@ fn render(case: &Path, paths: &[String], input: &str) -> Outputs {
             outcome.stderr
         ),
     };
+
     assert_eq!(
         outcome.status == 2,
         outputs.is_empty(),
         "{}: a refused input must write nothing, any other a bundle",
         case.display()
     );
+
     if !outcome.stderr.is_empty() {
         outputs.insert(name.to_owned(), outcome.stderr);
     }
+
     outputs
 }
 
@@ -176,6 +181,7 @@ fn every_case_gives_what_it_should() {
             false => wrong.extend(differences(&case, &expected(&case), &outputs)),
         }
     }
+
     assert!(
         wrong.is_empty(),
         "{}\nUPDATE_GOLDEN=1 accepts this",
@@ -241,6 +247,7 @@ fn shuffled(case: &Path) -> String {
         .collect();
     let json = texts.iter().any(|text| text.starts_with(['{', '[']));
     let documents: Vec<String> = texts.iter().flat_map(|text| documents(text)).collect();
+
     match json {
         true => texts.concat(),
         false => documents
@@ -263,6 +270,7 @@ fn documents(text: &str) -> Vec<String> {
                 .extend([line, "\n"]),
         }
     }
+
     documents
 }
 
@@ -305,12 +313,14 @@ fn every_code_has_a_case() {
             .any(|text| text.contains(&format!("[{}]: ", code.name())))
     };
     let elsewhere = |code: Code| ELSEWHERE.iter().any(|row| row.0 == code);
+
     let missing: Vec<&str> = Code::ALL
         .iter()
         .filter(|code| !shown(**code) && !elsewhere(**code))
         .map(|code| code.name())
         .collect();
     assert!(missing.is_empty(), "no golden case shows {missing:?}");
+
     for (code, place) in ELSEWHERE {
         let text = fs::read_to_string(root().join(place)).expect("a test");
         let names = [format!("[{}]", code.name()), format!("Code::{code:?}")];

@@ -84,12 +84,14 @@ fn a_host_endpoint_guards_its_host_and_nothing_else() {
         "
   types: [Ingress, Egress]
   ingress:
+
     - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: \
          [8080]}}
   egress:
     - {action: Allow, protocol: TCP, destination: {ports: [9000]}}
 ",
     );
+
     let rows = [
         ("friend", "n1", Tcp(8080), true),
         ("stranger", "n1", Tcp(8080), false),
@@ -133,6 +135,7 @@ fn forward_policy_of_every_interface_is_for_those_of_pods_too() {
          protocol: UDP, destination: {ports: [5353]}}]
 ",
     );
+
     let rows = [
         // comes in by the uplink, leaves by the interface of a pod
         ("stranger", "db", Tcp(80), true),
@@ -181,6 +184,7 @@ fn normal_policy_of_every_interface_leaves_pods_and_their_node_alone() {
   egress: [{action: Allow, protocol: TCP, destination: {ports: [8080]}}]
 ",
     );
+
     let rows = [
         ("stranger", "n1", Tcp(80), true),
         ("stranger", "n1", Tcp(81), false),
@@ -214,6 +218,7 @@ spec: {node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow]}
   egress: [{action: Deny, protocol: TCP, destination: {ports: [80]}}, {action: Allow}]
 ",
     );
+
     let before = global(
         "before",
         "
@@ -222,6 +227,7 @@ spec: {node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow]}
   ingress: [{action: Deny, protocol: TCP, destination: {ports: [1004]}}]
 ",
     );
+
     let rows = [
         // the uplink has an endpoint without policy
         ("stranger", "n1", Tcp(1003), true),
@@ -243,6 +249,7 @@ spec: {node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow]}
         ("n1", "db", Tcp(80), true),
         ("n1", "db", Tcp(1004), true),
     ];
+
     check(
         &[host_endpoint(EVERYWHERE), named.to_owned(), forward, before],
         &rows,
@@ -258,12 +265,14 @@ fn untracked_policy_decides_without_connections() {
   applyOnForward: true
   types: [Ingress, Egress]
   ingress:
+
     - {action: Deny, source: {selector: who == 'stranger'}}
     - {action: Allow, protocol: UDP, destination: {ports: [5353, 5454]}}
   egress:
     - {action: Allow, protocol: UDP, source: {ports: [5353]}}
 ",
     );
+
     let rows = [
         ("friend", "n1", Udp(5353), true),
         // the reply is of no connection, and nothing allows it
@@ -289,10 +298,12 @@ fn pre_dnat_policy_decides_on_all_that_arrives() {
   preDNAT: true
   applyOnForward: true
   ingress:
+
     - {action: Allow, source: {selector: who == 'friend'}}
     - {action: Deny, protocol: TCP, destination: {ports: ['22', '30000:32767']}}
 ",
     );
+
     let rows = [
         ("friend", "n1", Tcp(30080), true),
         ("stranger", "n1", Tcp(30080), false),
@@ -327,10 +338,12 @@ fn what_others_do_not_track_meets_each_list_once() {
         "doNotTrack: true
   types: [Ingress, Egress]
   ingress:
+
     - {action: Deny, protocol: UDP, source: {ports: [53]}}
     - {action: Deny, protocol: UDP, destination: {ports: [68, 7003]}}
     - {action: Allow, protocol: UDP, destination: {ports: [7002]}}",
     );
+
     let before = list(
         "before",
         "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP, destination: {ports: [7000]}}]",
@@ -339,10 +352,12 @@ fn what_others_do_not_track_meets_each_list_once() {
         "behind",
         "types: [Ingress, Egress]
   ingress:
+
     - {action: Allow, protocol: UDP, source: {ports: [53, 54]}}
     - {action: Allow, protocol: UDP, destination: {ports: [68, 7001, 7003]}}
   egress: [{action: Allow}]",
     );
+
     let others = "*raw\n-I PREROUTING 1 -i eth0 -p udp -j CT --notrack\n-I OUTPUT 1 -o eth0 -p \
                   udp -j CT --notrack\nCOMMIT\n"
         .to_owned();
@@ -367,6 +382,7 @@ fn what_others_do_not_track_meets_each_list_once() {
         ("n1", "friend", Udp(54), true),
         ("n1", "friend", Udp(55), false),
     ];
+
     check_beside(
         &[host_endpoint(ETH0), untracked, before, behind],
         &[others.clone(), others],
@@ -397,6 +413,7 @@ fn failsafe_ports_skip_no_rule_of_others() {
         ("n1", "stranger", Udp(53), false),
         ("n1", "stranger", Udp(67), true),
     ];
+
     check_beside(
         &[host_endpoint(ETH0), untracked, before],
         &[others.clone(), others],
@@ -415,6 +432,7 @@ fn addresses_tell_packets_where_no_interface_is_named() {
          [9000]}}]
 ",
     );
+
     let from_the_node = "apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata: {name: from-the-node, namespace: shop}
@@ -432,6 +450,7 @@ spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: hos
         ("stranger", "db", Tcp(81), true),
         ("stranger", "shut", Tcp(81), false),
     ];
+
     check(
         &[host_endpoint(BY_ADDRESS), node, from_the_node.to_owned()],
         &rows,
@@ -447,12 +466,14 @@ fn what_pre_dnat_policy_allows_no_other_policy_of_the_host_denies() {
   preDNAT: true
   applyOnForward: true
   ingress:
+
     - {action: Log, destination: {ports: [30080]}, protocol: TCP}
     - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: \
          [22, 30080, '30443:30444', 30082]}}
     - {action: Deny, protocol: TCP, destination: {ports: ['30000:32767']}}
 ",
     );
+
     let behind = global(
         "behind",
         "
@@ -479,6 +500,7 @@ fn what_pre_dnat_policy_allows_no_other_policy_of_the_host_denies() {
         ("friend", "n1", Tcp(22), false),
         ("friend", "n1", Tcp(2379), true),
     ];
+
     let ways = [
         (30080, "db", 80),
         (30443, "n1", 8443),
@@ -500,10 +522,12 @@ fn a_host_endpoint_that_lets_in_the_cluster_only() {
   preDNAT: true
   applyOnForward: true
   ingress:
+
     - {action: Allow, source: {nets: [203.0.113.1/32]}}
     - {action: Allow, source: {nets: ['2001:db8:113::1/128']}}
 ",
     );
+
     let outside = global(
         "drop-other-ingress",
         "
@@ -513,6 +537,7 @@ fn a_host_endpoint_that_lets_in_the_cluster_only() {
   ingress: [{action: Deny}]
 ",
     );
+
     let outbound = global(
         "allow-outbound-external",
         "\n  order: 10\n  egress: [{action: Allow}]\n",
@@ -530,6 +555,7 @@ fn a_host_endpoint_that_lets_in_the_cluster_only() {
         ("db", "stranger", Tcp(8080), true),
         ("db", "n1", Tcp(8080), true),
     ];
+
     check_translating(
         &[host_endpoint(ETH0), inside, outside, outbound],
         &[(30080, "db", 80)],
@@ -550,6 +576,7 @@ fn original_destinations_by_selector_name_and_exception() {
   preDNAT: true
   applyOnForward: true
   ingress:
+
     - {action: Pass, source: {selector: who == 'stranger'}, protocol: TCP, destination: {notPorts: \
          [9443, 9500]}}
     - {action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [console, \
@@ -562,6 +589,7 @@ fn original_destinations_by_selector_name_and_exception() {
          '100:200']}}
 ",
     );
+
     let behind = global(
         "behind",
         "\n  applyOnForward: true\n  ingress: [{action: Allow, protocol: ICMP}, {action: Allow, \
@@ -587,6 +615,7 @@ fn original_destinations_by_selector_name_and_exception() {
         ("stranger", "n1", Icmp, true),
         ("stranger", "web", Icmp, true),
     ];
+
     check_translating(
         &[host_endpoint(eth0), before, behind],
         &[(9443, "n1", 8443), (30080, "db", 80)],
@@ -604,10 +633,12 @@ metadata: {name: first}
 spec:
   labelsToApply: {zone: edge}
   ingress:
+
     - {action: Pass, protocol: TCP, destination: {ports: [8081]}}
     - {action: Deny, protocol: TCP, destination: {ports: [8082]}}
     - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}}
 ";
+
     let second = "
 apiVersion: projectcalico.org/v3
 kind: Profile
@@ -616,6 +647,7 @@ spec:
   ingress: [{action: Allow, protocol: TCP, destination: {ports: ['8080:8082']}}]
   egress: [{action: Allow, protocol: TCP, destination: {ports: [9000]}}]
 ";
+
     let tier = "
 apiVersion: projectcalico.org/v3
 kind: Tier
@@ -633,6 +665,7 @@ spec:
   ingress: [{action: Deny, protocol: TCP, destination: {ports: [8083]}}, {action: Allow, protocol: \
                   TCP, destination: {ports: [8084]}}]
 ";
+
     let rows = [
         ("friend", "n1", Tcp(8080), true),
         ("stranger", "n1", Tcp(8080), true),
@@ -648,6 +681,7 @@ spec:
         // forwarded: profiles are not asked
         ("stranger", "db", Tcp(8085), true),
     ];
+
     check(
         &[
             host_endpoint(eth0),
@@ -697,6 +731,7 @@ fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
     let place = tempfile::tempdir().expect("a directory");
     let (input, bundle) = (place.path().join("input.yaml"), place.path().join("bundle"));
     fs::write(&input, format!("{CLUSTER}---\n{}", objects.join("---\n"))).expect("written");
+
     let outcome = run(
         &root(),
         &[
@@ -707,6 +742,7 @@ fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
         ],
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+
     let node = |name: &str, pods: &[&str]| {
         let Host { name, addresses } = host(name);
         Node {
@@ -716,6 +752,7 @@ fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
             addresses,
         }
     };
+
     let mut n1 = node("n1", &["db", "web", "shut"]);
     n1.scripts.v4.push_str(v4);
     n1.scripts.v6.push_str(v6);
@@ -736,6 +773,7 @@ fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
             .map(move |to| (question(to), *through))
     });
     let questions: Vec<(Question, bool)> = asked.collect();
+
     BUILDS
         .iter()
         .for_each(|build| kernel::check(&cluster, *build, &questions));
@@ -749,6 +787,7 @@ fn translation(ways: &[(u16, &str, u16)], family: usize) -> String {
             .get(family)
             .expect("an address of either family")
     };
+
     let rules = ways.iter().map(|(port, to, new)| {
         let to = SocketAddr::new(address(to), *new);
         format!(

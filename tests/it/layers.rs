@@ -39,12 +39,14 @@ fn data_flows_one_way() {
         })
         .collect();
     assert!(rooms.len() > 10, "no rooms found in lib.rs");
+
     let upward: Vec<String> = rooms
         .iter()
         .enumerate()
         .flat_map(|(rank, room)| upward(&source, room, rooms.get(rank + 1..).unwrap_or_default()))
         .collect();
     assert!(upward.is_empty(), "{}", upward.join("\n"));
+
     for judge in JUDGES {
         assert!(rooms.contains(&judge), "there is no room `{judge}`");
         let writers = self::upward(&source, judge, &["lower", "render", "bundle"]);
@@ -96,6 +98,7 @@ fn what_is_printed_is_escaped() {
         ),
         (".without_input(", &["cli/completions.rs"]),
     ];
+
     for (word, files) in allowed {
         let names = |file: &PathBuf| {
             fs::read_to_string(file)
@@ -126,6 +129,7 @@ fn upward(source: &Path, room: &str, later: &[&str]) -> Vec<String> {
             .map(|named| format!("{}: `{room}` names `{named}`", file.display()))
             .collect::<Vec<_>>()
     };
+
     rust_files(&source.join(room))
         .into_iter()
         .flat_map(in_file)
@@ -145,6 +149,7 @@ fn rooms_named(text: &str) -> Vec<String> {
             .filter(|word| !word.is_empty())
             .unwrap_or_else(|| "{".to_owned())
     });
+
     let hidden = text
         .matches("super::super::super::")
         .map(|_| "{".to_owned());
@@ -168,5 +173,6 @@ fn rust_files(room: &Path) -> Vec<PathBuf> {
             ),
         }
     }
+
     files
 }

@@ -3,9 +3,9 @@
 //!
 //! The commands of a page run one after another in a directory with a copy of `examples/`. Tools
 //! such as `sed` and `cp` show or change files there; `$ echo $?` prints the last status of
-//! `palisade`. A last line `…` stands for the rest of an output. Blocks that begin with `# ` are for
-//! root on a node and are not run, nor is `cargo` or `tests/run`. `UPDATE_GOLDEN=1` writes what is
-//! printed now.
+//! `palisade`. A last line `…` stands for the rest of an output. Blocks that begin with `# ` are
+//! for root on a node and are not run, nor is `cargo` or `tests/run`. `UPDATE_GOLDEN=1` writes what
+//! is printed now.
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
 
 use std::path::Path;
@@ -77,6 +77,7 @@ impl Shell {
             fs::create_dir_all(target.parent().expect("a parent")).expect("a directory");
             fs::write(target, text).expect("written");
         }
+
         Self {
             directory,
             status: 0,
@@ -135,6 +136,7 @@ fn play(shell: &mut Shell, page: &str, text: &str) -> String {
         played.push_str(line);
         played.push('\n');
     };
+
     while let Some(line) = lines.next() {
         push(line);
         if line != OPENING {
@@ -163,5 +165,6 @@ fn play(shell: &mut Shell, page: &str, text: &str) -> String {
             }
         }
     }
+
     played
 }

@@ -42,6 +42,7 @@ pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+
     let mut child = command.spawn().expect("palisade starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     let output = std::thread::scope(|scope| {
@@ -50,6 +51,7 @@ pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(
         child.wait_with_output().expect("palisade ends")
     });
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("palisade prints UTF-8");
+
     Outcome {
         status: output.status.code().expect("no signal"),
         stdout: text(output.stdout),
@@ -78,6 +80,7 @@ pub(crate) fn files_below(directory: &Path) -> BTreeMap<String, String> {
             files.insert(name, fs::read_to_string(&path).expect("a text"));
         }
     }
+
     files
 }
 

@@ -41,12 +41,14 @@ pub(crate) fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
             found.insert(path, what);
         }
     }
+
     found
 }
 
 /// Puts something at a path that no bundle has there.
 pub(crate) fn put(sort: usize, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
+
     match sort {
         0 => fs::write(path, "dear").unwrap(),
         1 => fs::create_dir(path).unwrap(),
@@ -94,6 +96,7 @@ fn what_is_no_part_of_a_bundle_is_never_removed() {
         .chain([&bundle])
         .collect();
     let mut dice = Dice(7);
+
     for number in 0..120 {
         let beside = dice.chance(70);
         let path = match beside {
@@ -132,6 +135,7 @@ fn what_is_no_part_of_a_bundle_is_never_removed() {
             fs::rename(&kept, &path).unwrap();
         }
     }
+
     assert_eq!(
         render(home.path(), "bundle").status,
         0,
@@ -162,9 +166,11 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
     symlink("bundle", at("link")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
     fs::create_dir_all(at("repository/.git")).unwrap();
+
     for name in ["no-index", "damaged", "listless"] {
         assert_eq!(render(home.path(), name).status, 0);
     }
+
     fs::remove_file(at("no-index/palisade.json")).unwrap();
     fs::write(at("damaged/palisade.json"), "{").unwrap();
     fs::write(at("listless/palisade.json"), "{\"formatVersion\": 1}").unwrap();
@@ -175,6 +181,7 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
         index(1, &["../bundle/palisade.json", "/etc"]),
     )
     .unwrap();
+
     let before = listing(home.path());
     let places = [
         ("link", "is a symbolic link"),
@@ -196,6 +203,7 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
         assert!(outcome.stderr.contains(says), "{place}: {}", outcome.stderr);
         assert!(listing(home.path()) == before, "{place}: something changed");
     }
+
     // a link on the way there is the user's own
     symlink(".", at("here")).unwrap();
     assert_eq!(render(home.path(), "here/bundle").status, 0);
@@ -317,6 +325,7 @@ fn an_index_of_another_format_does_not_make_a_bundle() {
     assert_eq!(render(home.path(), "bundle").status, 0);
     let path = home.path().join("bundle/palisade.json");
     let genuine = fs::read_to_string(&path).unwrap();
+
     let version = "\"formatVersion\": 1,";
     assert!(genuine.contains(version));
     for other in [
@@ -336,6 +345,7 @@ fn an_index_of_another_format_does_not_make_a_bundle() {
         );
         assert!(listing(home.path()) == before, "{other}: something changed");
     }
+
     fs::write(&path, &genuine).unwrap();
     assert_eq!(render(home.path(), "bundle").status, 0);
 }
@@ -347,6 +357,7 @@ fn a_bundle_with_a_link_in_it_is_not_read() {
     let verify = || run(home.path(), &["verify", &cluster(), "--bundle", "bundle"]);
     assert_eq!(render(home.path(), "bundle").status, 0);
     assert_eq!(verify().status, 0);
+
     let files: Vec<PathBuf> = listing(&home.path().join("bundle")).into_keys().collect();
     for path in files {
         let away = home.path().join("away");
@@ -372,6 +383,7 @@ fn a_bundle_with_a_link_in_it_is_not_read() {
         fs::remove_file(&path).unwrap();
         fs::rename(&away, &path).unwrap();
     }
+
     assert_eq!(verify().status, 0);
 }
 
@@ -444,6 +456,7 @@ fn a_link_in_the_lock_s_place_leads_nowhere() {
     fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
     fs::create_dir(home.path().join("run")).unwrap();
     symlink(&target, home.path().join("run/lock")).unwrap();
+
     let mut runner = processes(home.path());
     assert!(runner.lock(Duration::ZERO).is_err() && runner.lock_to_look(Duration::ZERO).is_err());
     assert_eq!(
@@ -658,6 +671,7 @@ fn a_directory_of_ours_is_used_with_other_files_in_it() {
         .write(Retention::Always, "pending.json", Some(b"{}"))
         .unwrap();
     fs::write(home.path().join("state/doctor"), "dear").unwrap();
+
     let before = listing(home.path());
     runner.try_to_keep(Retention::Always).unwrap();
     assert!(listing(home.path()) == before, "a probe changed something");
@@ -670,6 +684,7 @@ fn a_directory_of_ours_is_used_with_other_files_in_it() {
     runner
         .write(Retention::Always, "pending.json", Some(b"{}"))
         .unwrap();
+
     assert_eq!(
         fs::read_to_string(home.path().join("state/doctor")).unwrap(),
         "dear"
@@ -699,6 +714,7 @@ fn each_directory_on_the_way_is_ours_alone() {
             format!("{each:?}"),
         )
     };
+
     for mode in [0o777, 0o775, 0o757, 0o1777, 0o1775, 0o755, 0o700, 0o711] {
         for below in ["own", "deep/er/own"] {
             let home = tempfile::tempdir().unwrap();
@@ -721,6 +737,7 @@ fn each_directory_on_the_way_is_ours_alone() {
             );
         }
     }
+
     let home = tempfile::tempdir().unwrap();
     symlink("loop", home.path().join("loop")).unwrap();
     fs::write(home.path().join("file"), "dear").unwrap();
@@ -743,6 +760,7 @@ fn only_metrics_are_replaced_by_metrics() {
     write("new.prom").unwrap();
     fs::write(home.path().join("empty.prom"), "").unwrap();
     write("empty.prom").unwrap();
+
     for sort in 0..8 {
         let name = format!("{sort}.prom");
         put(sort, &home.path().join(&name));
@@ -754,6 +772,7 @@ fn only_metrics_are_replaced_by_metrics() {
         );
         assert!(listing(home.path()) == before, "{sort}");
     }
+
     if fs::symlink_metadata("/dev/null").is_ok() {
         assert!(
             palisade::agent::write_metrics(Path::new("/dev/null"), "# HELP palisade_x X.\n")

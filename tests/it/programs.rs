@@ -116,6 +116,7 @@ fn programs_that_sources_name_are_listed() {
             );
         }
     }
+
     assert!(named > 80, "{named}");
 }
 
@@ -128,6 +129,7 @@ fn first_text(rest: &str) -> Option<&str> {
 #[test]
 fn nothing_else_is_there() {
     let restricted = std::env::var_os("PALISADE_ONLY_LISTED").is_some();
+
     for directory in [
         "/usr/local/sbin",
         "/usr/local/bin",

@@ -25,6 +25,7 @@ fn the_table_of_kinds_is_that_of_the_code() {
         .iter()
         .filter(|row| !["crd.projectcalico.org", "extensions"].contains(&row.group));
     let mut expected = Vec::new();
+
     for row in kinds {
         let group = if row.group.is_empty() {
             String::new()
@@ -43,6 +44,7 @@ fn the_table_of_kinds_is_that_of_the_code() {
                 .map(|version| format!("| `{}` | `{group}{version}` | {fate} |", row.name)),
         );
     }
+
     assert_eq!(written, expected);
 }
 
@@ -57,6 +59,7 @@ fn the_table_of_lints_is_that_of_the_code() {
             "allow"
         }
     };
+
     let rows = LINTS
         .iter()
         .map(|(code, own)| format!("| `{code}` | {} | {} |", code.description(), level(*own)));
@@ -104,6 +107,7 @@ fn command_row(row: &str) -> CommandRow {
     let line = command.split('`').nth(1).expect("a command");
     let is_name = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase());
     let words: Vec<&str> = line.split(' ').skip(1).take_while(is_name).collect();
+
     CommandRow {
         command: words.join(" "),
         statuses: statuses.to_owned(),
@@ -163,6 +167,7 @@ fn every_command_is_in_the_table_and_the_reverse() {
     let table = commands();
     let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
     let mut written: Vec<String> = table.iter().map(|row| first(&row.command)).collect();
+
     listed.sort_unstable();
     written.sort_unstable();
     written.dedup();
@@ -194,6 +199,7 @@ fn the_formats_of_each_command_are_those_of_the_table() {
             other => panic!("{other}: which arguments does it need?"),
         }
     };
+
     let formats = [
         "text",
         "json",
@@ -204,6 +210,7 @@ fn the_formats_of_each_command_are_those_of_the_table() {
         "junit",
         "prometheus",
     ];
+
     for row in commands() {
         let (command, written) = (row.command, row.formats);
         let is_of_a_node = [
@@ -247,6 +254,7 @@ fn every_option_of_the_pages_is_there() {
         .collect::<Vec<String>>()
         .concat();
     let written = pages().into_values().collect::<Vec<String>>().concat();
+
     for option in [
         "--out",
         "--node",

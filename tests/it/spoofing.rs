@@ -188,6 +188,7 @@ fn a_bridge_hides_its_pods_from_each_other() {
         ("other", "far", "lg-"),
         ("stranger", "web", "g-"),
     ];
+
     for (mode, words) in MODES.into_iter().filter(|(mode, _)| *mode != 'p') {
         let trial = Trial {
             cluster: cluster(true, words),
@@ -264,6 +265,7 @@ fn own(rows: &[(&str, &str, bool)]) -> Vec<(Question, bool)> {
             )
         })
     });
+
     asked.collect()
 }
 
@@ -281,6 +283,7 @@ fn forged(mode: char, rows: &[(&str, &str, &str)]) -> Vec<(Forgery, bool)> {
             )
         })
     });
+
     each.collect()
 }
 
@@ -332,6 +335,7 @@ fn bridge() -> Changes {
     let mut node = "link add cni0 type bridge\nlink set cni0 up\n\
                     addr add 169.254.1.1/32 dev cni0\naddr add fe80::1/64 dev cni0 nodad\n"
         .to_owned();
+
     for (number, (v4, v6)) in [
         ("10.1.0.1", "fd00:1::1"),
         ("10.1.0.2", "fd00:1::2"),
@@ -345,6 +349,7 @@ fn bridge() -> Changes {
              route replace {v4}/32 dev cni0\nroute replace {v6}/128 dev cni0\n"
         ));
     }
+
     vec![("n0".to_owned(), node)]
 }
 

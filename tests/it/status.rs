@@ -36,6 +36,7 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> EnforcementStatus {
         tables: desired.tables.clone(),
         ..ObservedKernel::default()
     };
+
     let rules = observed
         .tables
         .values_mut()
@@ -46,10 +47,12 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> EnforcementStatus {
             bytes: 40,
         })
     });
+
     let scripts = TableId::of_bundles()
         .filter_map(|id| Some((id, file(&id.file())?)))
         .collect();
     let (backend, places) = (IptablesBackend::Nft, PolicyPlaces::new());
+
     let look = NodeInspection {
         node,
         digest: "",
@@ -83,6 +86,7 @@ fn every_rule_of_every_golden_bundle_is_known_by_its_policy_and_tier() {
             bundles += 1;
         }
     }
+
     assert!(
         bundles > 100 && rules > 200 && ends > 100,
         "{bundles} {rules} {ends}"
@@ -120,6 +124,7 @@ fn judge(status: &EnforcementStatus, case: &Path) -> (usize, usize, u64) {
         };
         assert!(is_as_it_should, "{}: {counter:?}", case.display());
     }
+
     (rules, ends, packets)
 }
 
@@ -154,11 +159,11 @@ fn tiers_are_those_of_the_policies() {
         {
             files.add(&name, text).expect("small");
         }
-        let mut found = palisade::diagnostic::Diagnostics::default();
+        let mut diagnostics = palisade::diagnostic::Diagnostics::default();
         let input = palisade::read(
             &files,
             palisade::policy::StagedPolicies::Proposed,
-            &mut found,
+            &mut diagnostics,
         );
         let mut tiers = BTreeMap::new();
         for tier in &input.policies.tiers {
@@ -188,6 +193,7 @@ fn tiers_are_those_of_the_policies() {
             }
         }
     }
+
     assert!(compared > 30, "{compared}");
 }
 
@@ -221,6 +227,7 @@ fn drift_of_each_sort_is_told_in_a_kernel() {
     if kernel::skipped() {
         return;
     }
+
     let case = root().join("golden/dual-stack");
     for backend in ["nft", "legacy"] {
         let output = command("unshare")

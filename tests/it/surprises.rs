@@ -1,5 +1,5 @@
-//! Calico's surprises, as numbered in §9 of our reference of it: what we do about each, and which
-//! case or test shows it.
+//! Calico's surprises, which its documentation does not lead one to expect: what Palisade does
+//! about each, and which case or test shows it. The numbers are of this list.
 #![expect(clippy::disallowed_methods, reason = "tests read files")]
 
 use std::fs;
@@ -8,13 +8,13 @@ use crate::golden;
 use crate::palisade::{files_below, root};
 
 /// Number, what we do, and a golden case or the path and name of a test; `-` where there is nothing
-/// to show, with the reason. “Decision” means the list of what our policies mean, which wins over
+/// to show, with the reason. `semantics §9.N` is a choice of `docs/semantics.md`, which wins over
 /// Calico.
 const SURPRISES: [(u8, &str, &str); 76] = [
     // selectors
     (
         0,
-        "a pod that names no service account has `default` (decision 6)",
+        "a pod that names no service account has `default` (semantics §9.6)",
         "service-account-of-a-pod-that-names-none",
     ),
     (
@@ -59,7 +59,7 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     ),
     (
         9,
-        "replaced in the tree, so that values stay as they are (decision 10)",
+        "replaced in the tree, so that values stay as they are (semantics §9.10)",
         "selector-values-are-not-rewritten",
     ),
     (
@@ -79,13 +79,13 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     (15, "as Calico", "service-accounts-empty"),
     (
         16,
-        "a name that Kubernetes does not allow is an error (decision 9)",
+        "a name that Kubernetes does not allow is an error (semantics §9.9)",
         "bad-names",
     ),
     (17, "as Calico", "service-account-selector-all"),
     (
         18,
-        "the policy's own namespace, as the API documentation promises (decision 11)",
+        "the policy's own namespace, as the API documentation promises (semantics §9.11)",
         "services",
     ),
     (
@@ -101,13 +101,13 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     ),
     (
         21,
-        "such a pod has `default`, and the label is gone (decision 6)",
+        "such a pod has `default`, and the label is gone (semantics §9.6)",
         "pod-labels-cannot-claim-identity",
     ),
     (22, "as Calico", "host-endpoints-as-peers"),
     (
         23,
-        "two live pods with one address are an error (decision 7)",
+        "two live pods with one address are an error (semantics §9.7)",
         "two-pods-with-one-address",
     ),
     // order and verdict
@@ -116,7 +116,7 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     (26, "as Calico", "policy-order"),
     (
         27,
-        "an unknown tier is an error (decision 8)",
+        "an unknown tier is an error (semantics §9.8)",
         "unknown-tier",
     ),
     (
@@ -137,12 +137,12 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     (
         35,
         "a profile that is not in the input denies, and a note names it; a namespace that is not \
-         in the input has no labels, and its profile allows (decision 6)",
+         in the input has no labels, and its profile allows (semantics §9.6)",
         "profiles-missing",
     ),
     (
         36,
-        "one invalid policy refuses all, nothing is written (decision 4)",
+        "one invalid policy refuses all, nothing is written (semantics §9.4)",
         "tests/it/bad_input.rs::a_bad_policy_is_refused",
     ),
     (37, "as Calico", "host-lists-of-pods"),
@@ -153,7 +153,7 @@ const SURPRISES: [(u8, &str, &str); 76] = [
         "as Calico: refused in rules, and taken in network sets, for which see `network-sets`",
         "bad-addresses",
     ),
-    (40, "as Calico (decision 18)", "not-nets"),
+    (40, "as Calico (semantics §9.18)", "not-nets"),
     (41, "an error, as in Calico", "exception-of-everything"),
     (42, "an error, as in Calico", "bad-ports"),
     (43, "an error, as in Calico", "bad-protocols"),
@@ -175,7 +175,7 @@ const SURPRISES: [(u8, &str, &str); 76] = [
         "as Calico: one of the backends is not ready",
         "services",
     ),
-    (48, "as Calico (decision 25)", "network-sets"),
+    (48, "as Calico (semantics §9.25)", "network-sets"),
     // Kubernetes
     (
         49,
@@ -187,9 +187,9 @@ const SURPRISES: [(u8, &str, &str); 76] = [
         "as the API server, which fills in Egress where there are egress rules",
         "kubernetes-policy-types-absent",
     ),
-    (51, "an error (decision 12)", "bad-addresses"),
+    (51, "an error (semantics §9.12)", "bad-addresses"),
     (52, "as Calico", "kubernetes-port-without-number"),
-    (53, "an error (decision 12)", "bad-cluster-policies"),
+    (53, "an error (semantics §9.12)", "bad-cluster-policies"),
     (
         54,
         "as Calico; for ClusterNetworkPolicy see `cluster-network-policy`",
@@ -198,55 +198,55 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     // the program on a node
     (
         55,
-        "as Calico (decision 15)",
+        "as Calico (semantics §9.15)",
         "tests/it/hosts.rs::a_host_endpoint_guards_its_host_and_nothing_else",
     ),
     (
         56,
-        "as Calico, but accepted by default (decision 15)",
+        "as Calico, but accepted by default (semantics §9.15)",
         "endpoint-to-host-drop",
     ),
-    (57, "as Calico (decision 16)", "ipv6-only"),
+    (57, "as Calico (semantics §9.16)", "ipv6-only"),
     (
         58,
-        "an option, off by default (decision 16)",
+        "an option, off by default (semantics §9.16)",
         "encapsulated-drop",
     ),
-    (59, "as Calico (decision 20)", "named-ports-ingress"),
+    (59, "as Calico (semantics §9.20)", "named-ports-ingress"),
     (
         60,
-        "names have a part of the hash in them always, and collisions are errors (decision 22)",
+        "names have a part of the hash in them always, and collisions are errors (semantics §9.22)",
         "src/lower/tests.rs::names_fit_the_kernel_and_depend_on_content_alone",
     ),
     (
         61,
-        "names of chains are our own (decision 22)",
+        "names of chains are our own (semantics §9.22)",
         "src/lower/tests.rs::names_fit_the_kernel_and_depend_on_content_alone",
     ),
     (
         62,
-        "there are no marks: the last allow is ACCEPT (decision 19)",
+        "there are no marks: the last allow is ACCEPT (semantics §9.19)",
         "tests/it/surprises.rs::no_rule_knows_marks",
     ),
     (
         63,
-        "there are no marks (decision 19)",
+        "there are no marks (semantics §9.19)",
         "tests/it/surprises.rs::no_rule_knows_marks",
     ),
     (
         64,
-        "long lists are sets, so that one rule stays one (decision 20)",
+        "long lists are sets, so that one rule stays one (semantics §9.20)",
         "ports-more-than-multiport-takes",
     ),
     (
         65,
-        "the same input gives the same bytes (decision 23)",
+        "the same input gives the same bytes (semantics §9.23)",
         "tests/it/golden.rs::the_order_of_files_and_objects_changes_no_byte",
     ),
     (66, "about hashes of rules, which we do not keep", "-"),
     (
         67,
-        "there are no marks (decision 19)",
+        "there are no marks (semantics §9.19)",
         "tests/it/surprises.rs::no_rule_knows_marks",
     ),
     (
@@ -288,7 +288,7 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     ),
     (
         75,
-        "as Calico's iptables, and a note says so (decision 13)",
+        "as Calico's iptables, and a note says so (semantics §9.13)",
         "http-is-for-the-mesh",
     ),
 ];
@@ -301,6 +301,7 @@ fn every_surprise_is_dealt_with() {
         Vec::from_iter(0..=75),
         "every number once, in order"
     );
+
     let wrong: Vec<String> = SURPRISES
         .iter()
         .filter_map(|(number, what, place)| {
@@ -324,6 +325,7 @@ fn no_rule_knows_marks() {
         .flat_map(|text| text.lines())
         .filter(|line| line.starts_with('-'))
         .flat_map(str::split_whitespace);
+
     assert!(rules.len() > 100, "bundles are missing");
     assert_eq!(
         words
@@ -343,6 +345,7 @@ fn problem(what: &str, place: &str) -> Option<String> {
     let missing = named
         .chain((place != "-" && !place.contains("::")).then_some(place))
         .find(|case| !is_case(case));
+
     match place.split_once("::") {
         _ if what.is_empty() => Some("what do we do?".to_owned()),
         Some((path, name)) if !has_test(path, name) => {

@@ -62,6 +62,7 @@ fn every_transcript_is_what_happens() {
             ));
         }
     }
+
     assert!(
         wrong.is_empty(),
         "{}\nUPDATE_GOLDEN=1 accepts this",
@@ -80,6 +81,7 @@ fn play(case: &Path, transcript: &str) -> String {
         fs::create_dir_all(target.parent().expect("a parent")).expect("a directory");
         fs::write(target, text).expect("written");
     }
+
     let commands: Vec<&str> = transcript
         .lines()
         .filter_map(|line| line.strip_prefix(PROMPT))
@@ -89,6 +91,7 @@ fn play(case: &Path, transcript: &str) -> String {
         "{}: no line begins with `{PROMPT}`",
         case.display()
     );
+
     let played = commands.into_iter().map(|command| {
         let words = words(command);
         let (program, arguments) = words.split_first().expect("a command");
@@ -149,6 +152,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
         last.push_str(pieces.next().unwrap_or_default());
         words.extend(pieces.map(str::to_owned));
     }
+
     words.retain(|word| !word.is_empty());
     words
 }

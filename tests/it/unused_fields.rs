@@ -42,6 +42,7 @@ fn objects(case: &Path) -> Option<Vec<Value>> {
         .into_iter()
         .filter(|(path, _)| !path.contains('/'));
     let mut objects = Vec::new();
+
     for (path, text) in inputs {
         if path.ends_with(".json") {
             objects.push(serde_json::from_str(&text).ok()?);
@@ -50,6 +51,7 @@ fn objects(case: &Path) -> Option<Vec<Value>> {
             objects.extend(documents.collect::<Result<Vec<Value>, _>>().ok()?);
         }
     }
+
     objects.retain(|object| !object.is_null());
     Some(objects)
 }
@@ -84,6 +86,7 @@ fn litter(object: &mut Value, kind: &str, dice: &mut Dice) {
         let kind = kind.strip_suffix("List").unwrap_or(&kind);
         return items.iter_mut().for_each(|item| litter(item, kind, dice));
     }
+
     let number = dice.below(1_000_000);
     let time = format!(
         "2026-11-30T{:02}:{:02}:{:02}Z",
@@ -91,9 +94,11 @@ fn litter(object: &mut Value, kind: &str, dice: &mut Dice) {
         number % 60,
         number / 60 % 60
     );
+
     let Some(object) = object.as_object_mut() else {
         return;
     };
+
     let metadata = below(object, "metadata");
     let fields = json!({"f:spec": {format!("f:x{number}"): {}}});
     metadata.extend([
@@ -106,11 +111,13 @@ fn litter(object: &mut Value, kind: &str, dice: &mut Dice) {
             json!([{"manager": "kubelet", "operation": "Update", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields}]),
         ),
     ]);
+
     let note = format!("{{\"x\": {number}}}\n");
     below(metadata, "annotations").insert(
         "kubectl.kubernetes.io/last-applied-configuration".to_owned(),
         json!(note),
     );
+
     if INVENTORY.contains(&kind.as_str()) {
         let word = format!("unknown{number}");
         object.insert(word.clone(), json!([number, null, {"a": time}]));
@@ -139,6 +146,7 @@ fn below<'map>(map: &'map mut Map<String, Value>, key: &str) -> &'map mut Map<St
 /// JSON with keys in any order and gaps anywhere; in YAML, some texts in single quotes.
 fn shuffled(value: &Value, is_yaml: bool, dice: &mut Dice) -> String {
     let gap = dice.pick(&["", " ", "\n  "]);
+
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
@@ -188,6 +196,7 @@ fn rewritten(objects: &[Value], dice: &mut Dice) -> (&'static str, String) {
         let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "7"}, "items": objects});
         return ("all.json", shuffled(&list, false, dice));
     }
+
     let documents = objects.iter().rev().map(|object| {
         let text = serde_yaml::to_string(object).unwrap();
         let is_clear = !text.lines().any(is_ambiguous);
@@ -197,6 +206,7 @@ fn rewritten(objects: &[Value], dice: &mut Dice) -> (&'static str, String) {
             shuffled(object, true, dice) + "\n"
         }
     });
+
     let text = documents.collect::<Vec<_>>().join("---\n# a comment\n");
     // a file that begins with a brace is read as one JSON value
     ("all.yaml", format!("---\n{text}"))
@@ -244,6 +254,7 @@ fn fields_that_are_not_read_change_no_byte() {
         assert_eq!(found.len(), expected.len(), "{}", case.display());
         compared += 1;
     }
+
     println!("{compared} bundles, {lists} of lists");
     assert!(compared > 100, "{compared}");
 }
@@ -253,12 +264,14 @@ fn compile(objects: &[Value]) -> Option<(String, Vec<NodePart>)> {
     let mut files = SourceFiles::default();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     files.add("all.json", list.to_string()).ok()?;
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
-    if found.has_errors() {
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    if diagnostics.has_errors() {
         return None;
     }
-    let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
+
+    let resolved =
+        palisade::resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let templates = TemplateSet::new(&[]).unwrap();
     let nodes = input.inventory.nodes_with_ids();
     let parts = nodes.map(|(node, _)| {
@@ -267,10 +280,11 @@ fn compile(objects: &[Value]) -> Option<(String, Vec<NodePart>)> {
             node,
             &CompileOptions::default(),
             &templates,
-            &mut found,
+            &mut diagnostics,
         )
         .unwrap()
     });
+
     let parts: Option<Vec<NodePart>> = parts.collect();
     parts.map(|parts| (input.digest, parts))
 }
@@ -355,6 +369,7 @@ fn what_changes_a_script_changes_the_digest() {
             same += usize::from(digest == other);
         }
     }
+
     println!(
         "{digests} other digests, {scripts} of them with other scripts; {same} changes without an \
          effect"
@@ -390,6 +405,7 @@ fn every_field_of_the_model_is_in_the_digest() {
         }
         json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})
     };
+
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "web-1", "namespace": "prod", "labels": {"kubernetes.io/service-name": "web"}},
@@ -431,6 +447,7 @@ fn every_field_of_the_model_is_in_the_digest() {
     ];
     let digest = |objects: &Value| compile(objects.as_array().unwrap()).expect("it compiles").0;
     let mut seen = BTreeMap::from([(digest(&objects), "nothing")]);
+
     for (path, value) in changes {
         let mut changed = objects.clone();
         *changed

@@ -1,4 +1,4 @@
-//! What Calico's and Kubernetes' own validation refuses, statement by statement (reference §2, §5,
+//! What Calico's and Kubernetes' own validation refuses, statement by statement (semantics §2, §5,
 //! §6): the code it has here, and the place. `»` marks where each of the codes must point, in
 //! order; it is taken out before the text is read.
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
@@ -237,6 +237,7 @@ fn told(stderr: &str) -> Vec<String> {
         .zip(stderr.lines().skip(1))
         .filter(|(head, _)| head.starts_with("error["));
     let code = |head: &str| head.split(['[', ']']).nth(1).unwrap_or_default().to_owned();
+
     heads
         .map(|(head, place)| {
             format!(
@@ -264,6 +265,7 @@ fn problem(place: &std::path::Path, ((head, marked), codes): &Row) -> Option<Str
                 .map(|(earlier, column)| format!("{}:{}", index + 1, column - earlier + 1)),
         );
     }
+
     fs::write(place.join("a.yaml"), text.replace('»', "")).expect("written");
     let outcome = run(place, &["check", "a.yaml"]);
     let mut found = told(&outcome.stderr);
@@ -272,6 +274,7 @@ fn problem(place: &std::path::Path, ((head, marked), codes): &Row) -> Option<Str
         .zip(*codes)
         .map(|(place, code)| format!("{place} {code}"))
         .collect();
+
     found.sort_unstable();
     expected.sort_unstable();
     let fits = found == expected
@@ -326,6 +329,7 @@ fn limits() {
              [{{action: Deny, to: [{{namespaces: {{}}}}], {text}}}]\n"
         )
     };
+
     let admin_rules = |head: Head, count| {
         let tier = if head == CLUSTER { "tier: Admin, " } else { "" };
         let rules = times(count, "{action: Deny, from: [{namespaces: {}}]}");
@@ -334,6 +338,7 @@ fn limits() {
             head.replace("spec:\n", "spec: ")
         )
     };
+
     let nets = |count: usize| {
         (0..count)
             .map(|index| format!("10.{}.{}.0/24", index / 256, index % 256))
@@ -349,6 +354,7 @@ fn limits() {
             )
         )
     };
+
     let cases: [(usize, &dyn Fn(usize) -> String); 17] = [
         (1_024, &|count| {
             format!("{POLICY}  ingress: [{}]\n", times(count, "{action: Deny}"))
@@ -424,6 +430,7 @@ fn limits() {
         (100, &|count| admin_rules(ADMIN, count)),
     ];
     let place = tempfile::tempdir().expect("a directory");
+
     for (number, (most, text)) in cases.into_iter().enumerate() {
         let codes = |count| {
             fs::write(place.path().join("a.yaml"), text(count)).expect("written");

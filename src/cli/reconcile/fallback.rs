@@ -37,6 +37,7 @@ impl FallbackBundle {
         if !is_last && apply::waits(node)?.is_none() {
             return Ok(Self::Older);
         }
+
         Ok(match good {
             None => Self::Missing,
             Some(good) if name.is_some_and(|name| name != good.node) => Self::OfNode(good.node),

@@ -30,9 +30,11 @@ impl ReconcileStats {
             ExitStatus::Refused => 2,
             ExitStatus::Busy => 3,
         };
+
         if let Some(count) = self.rounds.get_mut(end) {
             *count += 1;
         }
+
         self.failures = if end == 0 { 0 } else { self.failures + 1 };
         self.is_bad = is_bad;
         self.last = Some(status);
@@ -83,9 +85,11 @@ impl ReconcileStats {
             "palisade_rounds_total",
             "Rounds of the loop, by how they ended.",
         );
+
         ENDS.into_iter()
             .zip(self.rounds)
             .for_each(|(end, count)| rounds.add(&[("end", end)], count));
+
         let counts = [
             (
                 "palisade_applies_total",
@@ -118,9 +122,11 @@ impl ReconcileStats {
                 "Whether the bundle that was read last is bad, and another one in force.",
             )
             .add(&[], self.is_bad);
+
         if let Some(kernel) = kernel {
             kernel.measure(&mut metrics);
         }
+
         metrics.to_string()
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn run(
     if arguments.once {
         return keeper.round(RoundReason::Start).1;
     }
+
     let mut system = match SystemEvents::watching(&arguments.inputs()) {
         Ok(system) => system,
         Err(problem) => {
@@ -132,6 +133,7 @@ pub(super) fn run(
             "{problem}; until that is possible, changes are seen when the interval is over"
         ));
     }
+
     let interval = Duration::from_secs(u64::from(arguments.interval));
     agent::run(
         &mut system,
@@ -147,6 +149,7 @@ pub(super) fn run(
     );
     agent::tell_stopping();
     keeper.report.remark("told to end; policy stays in place");
+
     ExitStatus::Clean
 }
 
@@ -195,6 +198,7 @@ impl<'run> Reconciler<'run> {
             })
         };
         let listener = arguments.metrics_listen.map(at).transpose()?;
+
         Ok(Self {
             arguments,
             source,
@@ -221,12 +225,14 @@ impl<'run> Reconciler<'run> {
                 done
             }
         };
+
         // drift from the last good one is looked for as often as from any other
         let status = if self.is_bad && status == ExitStatus::Clean {
             ExitStatus::Invalid
         } else {
             status
         };
+
         self.told.count(status, self.is_bad);
         self.measure();
         (health, status)
@@ -309,6 +315,7 @@ impl<'run> Reconciler<'run> {
     fn fail(&mut self, wanted: &TargetBundle, error: &ApplyError) -> (RoundHealth, ExitStatus) {
         // policy may have been written before, and the next round finds nothing to write
         self.owes_cut |= !matches!(error, ApplyError::Locked | ApplyError::Waiting(_));
+
         match error.kind() {
             // that is tried every second, and need not be told each time
             ErrorKind::Busy if self.told.is_busy() => (RoundHealth::Busy, ExitStatus::Busy),
@@ -349,6 +356,7 @@ impl<'run> Reconciler<'run> {
         if good.scripts == refused.scripts {
             return;
         }
+
         match apply::run(&mut self.node(), &good) {
             Ok(outcome) => {
                 self.told.apply(&outcome);
@@ -398,6 +406,7 @@ impl<'run> Reconciler<'run> {
             ..self.arguments.options.settings()
         };
         let (wanted, _) = self.wanted.as_ref()?;
+
         let look = apply::inspect(
             &mut ApplyTarget {
                 runner: &mut self.processes,
@@ -414,11 +423,13 @@ impl<'run> Reconciler<'run> {
         if !self.is_measured() {
             return;
         }
+
         let seen = self.seen.take().or_else(|| self.inspect());
         let text = self.told.metrics(seen.as_ref());
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }
+
         let written = self
             .arguments
             .metrics_file

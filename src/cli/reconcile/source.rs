@@ -13,10 +13,10 @@ use crate::cli::reconcile::Arguments;
 use crate::cli::report::OutputStreams;
 use crate::cli::{ExitStatus, config, emptiness, input, nodes};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::render::TemplateSet;
-use crate::runner::{ProcessRunner, Retention};
 use crate::options;
+use crate::render::TemplateSet;
 use crate::resolve;
+use crate::runner::{ProcessRunner, Retention};
 
 /// Where what is to be in force comes from.
 pub(super) struct DesiredSource<'run> {
@@ -81,6 +81,7 @@ impl<'run> DesiredSource<'run> {
             }
         };
         let extensions = config::extensions(arguments.choices.extensions(), config)?;
+
         Ok(Self {
             arguments,
             extensions,
@@ -115,6 +116,7 @@ impl<'run> DesiredSource<'run> {
         {
             return SourceReading::Same;
         }
+
         let read = match (&self.compiler, &self.arguments.bundle) {
             (None, Some(bundle)) => {
                 let asked = BundleArguments {
@@ -166,6 +168,7 @@ impl<'run> DesiredSource<'run> {
         report: &mut OutputStreams,
     ) -> Result<(Vec<FileFingerprint>, (TargetBundle, String)), ()> {
         let traced = self.traced();
+
         match at_rest(
             now,
             || traces(&traced),
@@ -199,9 +202,11 @@ impl<'run> DesiredSource<'run> {
             &input.inventory,
             &mut found,
         );
+
         if !self.arguments.allow_no_endpoints {
             emptiness::refuse(&input, "the bundle", &mut found);
         }
+
         let mut wanted = None;
         if let (Some(node), false) = (nodes.first(), found.has_errors()) {
             let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
@@ -225,6 +230,7 @@ impl<'run> DesiredSource<'run> {
                 None
             });
         }
+
         match (report.diagnostics(&found, &files), wanted) {
             (ExitStatus::Clean, Some(wanted)) => Ok((wanted, " (compiled here)".to_owned())),
             _ => Err(()),
@@ -263,6 +269,7 @@ fn keep(
                 "name another directory with --state-dir, or move that away; nothing was changed";
             Diagnostic::new(Code::Unwritable, failure.to_string()).help(help)
         })?;
+
     let mut writer = BundleWriter::of_our_own(&place, provenance)?;
     writer.add(part)?;
     // what else came into it was not palisade's, and is kept beside it
@@ -276,6 +283,7 @@ fn traces(paths: &[PathBuf]) -> Vec<FileFingerprint> {
     let mut open: Vec<PathBuf> = paths.to_vec();
     let mut seen = BTreeSet::new();
     let mut traces = Vec::new();
+
     while let Some(path) = open.pop() {
         let Ok(about) = fs::metadata(&path) else {
             continue;
@@ -289,6 +297,7 @@ fn traces(paths: &[PathBuf]) -> Vec<FileFingerprint> {
             true => {}
         }
     }
+
     traces.sort_unstable();
     traces
 }
@@ -333,6 +342,7 @@ mod tests {
         for directory in ["all/.hidden", "all/sub", "shared"] {
             fs::create_dir_all(at(directory)).unwrap();
         }
+
         for (link, to) in [
             ("all/shared", at("shared")),
             ("all/sub/up", at("all")),
@@ -340,6 +350,7 @@ mod tests {
         ] {
             symlink(to, at(link)).unwrap();
         }
+
         let look = || traces(&[at("all"), at("all/shared")]);
         for file in ["all/a.yaml", "all/sub/b.yaml", "shared/c.yaml", "one.yaml"] {
             let none = look();
@@ -355,6 +366,7 @@ mod tests {
                 "{file} is another one of the same length, time and inode"
             );
         }
+
         assert_eq!(look().len(), 4, "each once");
         let before = look();
         rewrite(&at("all/.hidden/d.yaml"), "text");

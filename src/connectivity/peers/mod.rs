@@ -1,8 +1,8 @@
 //! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
 //!
-//! In: an [`Inventory`] and its [`ClusterSpace`]. Out: [`PeerList`]: every endpoint in one peer, and every
-//! address outside in another. Endpoints of one workload that policy tells apart are peers of their
-//! own.
+//! In: an [`Inventory`] and its [`ClusterSpace`]. Out: [`PeerList`]: every endpoint in one peer,
+//! and every address outside in another. Endpoints of one workload that policy tells apart are
+//! peers of their own.
 //!
 //! Cost: sorting endpoints.
 
@@ -82,12 +82,14 @@ impl PeerList {
                 None => alike.push(ConnectivityPeer::new(name, id, classes)),
             }
         }
+
         let mut peers: Vec<ConnectivityPeer> = named
             .into_values()
             .flat_map(|alike| told_apart(alike, inventory))
             .collect();
         peers.sort_by(|left, right| left.identity.cmp(&right.identity));
         peers.extend(outside(inventory, space));
+
         Self { peers }
     }
 
@@ -110,6 +112,7 @@ impl ConnectivityPeer {
             service_account,
             pods: Vec::new(),
         };
+
         Self {
             identity,
             endpoints: vec![id],
@@ -138,12 +141,14 @@ impl ConnectivityPeer {
         let PeerIdentity::Outside(ranges) = &self.identity else {
             return None;
         };
+
         let within = |ranges: &[AddressRange]| {
             ranges
                 .iter()
                 .filter_map(|range| common(*range, addresses))
                 .collect::<Vec<_>>()
         };
+
         let ranges = within(ranges);
         (!ranges.is_empty()).then(|| Self {
             identity: PeerIdentity::Outside(ranges),
@@ -180,6 +185,7 @@ fn name(endpoint: &Endpoint, by: PeerGrouping) -> PeerName {
             Some(Arc::clone(account)),
         );
     }
+
     let (kind, name) = match (endpoint.owners().last(), endpoint.kind) {
         (Some(owner), _) => (Arc::clone(&owner.kind), Arc::clone(&owner.name)),
         (None, EndpointKind::Pod) => (Arc::from("Pod"), Arc::clone(&endpoint.name)),
@@ -188,6 +194,7 @@ fn name(endpoint: &Endpoint, by: PeerGrouping) -> PeerName {
         }
         (None, EndpointKind::Workload(kind)) => (Arc::from(kind), Arc::clone(&endpoint.name)),
     };
+
     (namespace, kind, name, account)
 }
 
@@ -218,6 +225,7 @@ fn told_apart(mut alike: Vec<ConnectivityPeer>, inventory: &Inventory) -> Vec<Co
             }
         }
     }
+
     alike
 }
 
@@ -229,10 +237,12 @@ fn outside(inventory: &Inventory, space: &ClusterSpace<'_>) -> Vec<ConnectivityP
         .flat_map(|endpoint| endpoint.addresses.iter().copied())
         .collect();
     taken.sort_unstable();
+
     let classes = space
         .places
         .classes()
         .filter(|(_, class)| class.owner.is_none());
+
     let mut peers: Vec<ConnectivityPeer> = classes
         .map(|(id, class)| ConnectivityPeer {
             identity: PeerIdentity::Outside(class.outside.clone()),
@@ -242,6 +252,7 @@ fn outside(inventory: &Inventory, space: &ClusterSpace<'_>) -> Vec<ConnectivityP
         })
         .collect();
     peers.sort_by(|left, right| left.identity.cmp(&right.identity));
+
     peers
 }
 
@@ -254,6 +265,7 @@ pub(crate) fn around(ranges: &[AddressRange], taken: &[IpAddr]) -> Vec<AddressRa
         })
     };
     let mut merged: Vec<AddressRange> = Vec::new();
+
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
@@ -268,6 +280,7 @@ pub(crate) fn around(ranges: &[AddressRange], taken: &[IpAddr]) -> Vec<AddressRa
             Some(_) | None => merged.push(*range),
         }
     }
+
     merged
 }
 

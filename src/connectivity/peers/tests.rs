@@ -26,10 +26,11 @@ fn ranges(texts: &[(&str, &str)]) -> Vec<AddressRange> {
 fn peers(yaml: &str, by: PeerGrouping) -> Vec<String> {
     let mut files = SourceFiles::default();
     files.add("all.yaml", yaml.to_owned()).unwrap();
-    let mut found = Diagnostics::default();
-    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
-    assert!(!found.has_errors(), "{found:?}");
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let mut cuts = PartitionBuilder::default();
     cuts.of_policy(&resolved);
     let space = ClusterSpace::new(&resolved, &mut HeaderSpace::of(&cuts));
@@ -55,6 +56,7 @@ fn peers(yaml: &str, by: PeerGrouping) -> Vec<String> {
             .collect::<Vec<_>>()
             .join(" "),
     };
+
     let texts = peers.all().iter().map(|peer| match peer.endpoints.len() {
         0 => text(&peer.identity),
         count => format!("{}: {count}", text(&peer.identity)),
@@ -91,6 +93,7 @@ fn endpoints_are_one_peer_where_owner_account_and_policy_are_one() {
     let apart = pod("a", OWNED, "10.0.0.1") + &pod("b", LABELLED, "10.0.0.2") + POLICY;
     let alone = pod("a", "", "10.0.0.1") + &pod("b", "", "10.0.0.2");
     let owner = "shop/ReplicaSet/web-5d4f8b7c9 as web";
+
     let cases: [(&str, &str, PeerGrouping, &[String]); 5] = [
         (
             "one owner",
@@ -145,6 +148,7 @@ fn gaps_that_endpoints_fill_are_left_in() {
             .collect::<Vec<_>>()
     };
     let apart: &[Ends] = &[("10.0.0.0", "10.0.0.4"), ("10.0.0.7", "10.0.0.9")];
+
     let cases: [(&[Ends], &[&str], &[Ends]); 6] = [
         (&[], &["10.0.0.1"], &[]),
         (apart, &[], apart),
@@ -187,6 +191,7 @@ fn what_ranges_have_in_common() {
         (("0.0.0.0", "0.0.0.9"), ("::", "::9"), None),
         (("::", "::9"), ("::2", "::3"), Some(("::2", "::3"))),
     ];
+
     for (one, other, expected) in cases {
         let [one, other] = [one, other].map(|(first, last)| range(first, last));
         let expected = expected.map(|(first, last)| range(first, last));

@@ -1,8 +1,8 @@
 //! Traffic in words that people and other programs know: protocols, ports, types of control
 //! messages.
 //!
-//! In: a [`HeaderSetId`]. Out: [`AllowedTraffic`], for every protocol in it. Port 0 is left out: it is
-//! reserved, and nobody listens there.
+//! In: a [`HeaderSetId`]. Out: [`AllowedTraffic`], for every protocol in it. Port 0 is left out: it
+//! is reserved, and nobody listens there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,6 +51,7 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
     let mut ports: BTreeMap<Protocol, BTreeMap<PortRange, Vec<PortRange>>> = BTreeMap::new();
     let mut messages: BTreeMap<Protocol, Vec<MessageName>> = BTreeMap::new();
     let mut others: BTreeSet<Protocol> = BTreeSet::new();
+
     for class in traffic.classes(id) {
         match class {
             HeaderClass::Ports {
@@ -73,6 +74,7 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
             HeaderClass::Protocols(protocols) => others.extend(protocols),
         }
     }
+
     let mut all = Vec::new();
     for protocol in FIRST {
         all.extend(
@@ -87,12 +89,14 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
                 .map(|allowed| with_messages(protocol, &allowed, traffic)),
         );
     }
+
     all.extend(others.into_iter().map(|protocol| AllowedTraffic {
         protocol,
         ports: None,
         source_ports: None,
         types: None,
     }));
+
     all
 }
 
@@ -123,6 +127,7 @@ fn with_ports(
             .or_default()
             .push(source);
     }
+
     let every = PortRange::new(1, u16::MAX).into_iter().collect::<Vec<_>>();
     let allowed = |(ports, sources)| {
         let sources = merge_ranges(sources);
@@ -154,6 +159,7 @@ fn with_messages(
             named.entry(*kind).or_default().extend(*code);
         }
     }
+
     let codes_of = |kind: u8| match named.get(&kind) {
         None if allowed.contains(&(None, None)) => vec![(0, u8::MAX)],
         None => Vec::new(),
@@ -164,6 +170,7 @@ fn with_messages(
         }
     };
     let mut types: Vec<AllowedMessages> = Vec::new();
+
     for kind in 0..=u8::MAX {
         for (first, last) in codes_of(kind) {
             match types.last_mut() {
@@ -179,6 +186,7 @@ fn with_messages(
             }
         }
     }
+
     let types = Some(types).filter(|types| *types != [AllowedMessages::Types(0, u8::MAX)]);
     AllowedTraffic {
         protocol,

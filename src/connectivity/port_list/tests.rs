@@ -22,6 +22,7 @@ fn text(id: HeaderSetId, traffic: &HeaderSpace) -> String {
             .unwrap_or_default();
         format!("{}{ports}{from}{types}", protocol_text(allowed.protocol))
     });
+
     words.collect::<Vec<_>>().join("; ")
 }
 
@@ -42,6 +43,7 @@ fn every_protocol_is_listed_and_port_0_is_not() {
         "{words}"
     );
     assert_eq!(words.split("; ").count(), 255);
+
     assert_eq!(text(HeaderSpace::NONE, &traffic), "");
 }
 
@@ -51,17 +53,20 @@ fn ports_are_merged_and_told_by_source() {
     cuts.ports(Protocol::TCP, Side::Destination, range(80, 80));
     cuts.ports(Protocol::TCP, Side::Destination, range(81, 90));
     cuts.ports(Protocol::TCP, Side::Source, range(1000, 1000));
+
     let mut traffic = HeaderSpace::of(&cuts);
     let ports = traffic.with_ports(Side::Destination, &[range(80, 80), range(81, 90)]);
     let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
     let ports = traffic.and(ports, tcp);
     assert_eq!(text(ports, &traffic), "TCP 80-90");
+
     let from = traffic.with_port(Protocol::TCP, Side::Source, 1000);
     let both = traffic.or(ports, from);
     assert_eq!(
         text(both, &traffic),
         "TCP 1-65535 from 1000; TCP 80-90 from 1-999,1001-65535"
     );
+
     let named = traffic.with_ports(Side::Destination, &[range(1, u16::MAX)]);
     assert_eq!(text(traffic.and(named, tcp), &traffic), "TCP 1-65535");
     let nothing = traffic.with_port(Protocol::TCP, Side::Destination, 0);
@@ -83,6 +88,7 @@ fn types_of_messages() {
         kind: 3,
         code: Some(0),
     };
+
     cuts.message(Protocol::ICMP, echo);
     cuts.message(Protocol::ICMP, network);
     let mut traffic = HeaderSpace::of(&cuts);
@@ -92,6 +98,7 @@ fn types_of_messages() {
         of(IcmpMatch::Is(echo), &mut traffic),
         of(IcmpMatch::Is(network), &mut traffic),
     );
+
     let both = traffic.or(echoes, networks);
     assert_eq!(text(both, &traffic), "ICMP 3/0,8");
     let rest = of(IcmpMatch::Any, &mut traffic);

@@ -37,6 +37,7 @@ impl<'options> BypassTraffic<'options> {
                 },
             )
         });
+
         for failsafe in self.all() {
             cuts.ports(failsafe.protocol, Side::Destination, failsafe.port);
             if has_untracked {
@@ -70,16 +71,19 @@ impl<'options> BypassTraffic<'options> {
         if way.list() == PolicyListKind::Forward {
             return HeaderSpace::NONE;
         }
+
         let is_here = |failsafe: &FailsafePort| {
             failsafe
                 .net
                 .is_none_or(|net| far.is_some_and(|far| net.holds(far)))
         };
         let here: Vec<bool> = self.all().map(is_here).collect();
+
         let key = (way, direction, family, here);
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
+
         let with_replies = way.list() == PolicyListKind::Untracked;
         let own = self
             .failsafes
@@ -93,10 +97,12 @@ impl<'options> BypassTraffic<'options> {
             .filter(|_| with_replies)
             .map(|failsafe| (failsafe, Side::Source));
         let mut all = neighbours(family, traffic);
+
         for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| is_here(failsafe)) {
             let ports = traffic.select(|class| is_of(failsafe, side, class));
             all = traffic.or(all, ports);
         }
+
         self.known.insert(key, all);
         all
     }

@@ -40,6 +40,7 @@ pub(super) fn of_node(
         .chain([None])
         .collect();
     let mut meetings = BTreeSet::new();
+
     for interface in interfaces {
         let own = [&old, &new]
             .map(|here| interface.and_then(|name| here.hosts.interfaces.get(name).copied()));
@@ -68,6 +69,7 @@ pub(super) fn of_node(
             },
         });
     }
+
     meetings.retain(|meeting| meeting.hosts.old.is_some() || meeting.hosts.new.is_some());
     meetings
 }
@@ -93,6 +95,7 @@ impl HostEndpointsOnNode {
                 .into_iter()
                 .flat_map(|host| host.addresses.iter().copied())
         };
+
         let addresses = hosts
             .addresses
             .iter()

@@ -107,6 +107,7 @@ pub(super) fn all<'input>(
         peers,
         alike,
     };
+
     for node in meetings::nodes(both) {
         for meeting in meetings::of_node(both, joint, node) {
             HostListStage::ALL
@@ -114,6 +115,7 @@ pub(super) fn all<'input>(
                 .for_each(|asked| comparer.compare(node, meeting, asked.0, asked.1));
         }
     }
+
     let teller = ChangeBuilder {
         both,
         joint,
@@ -124,6 +126,7 @@ pub(super) fn all<'input>(
         .iter()
         .filter_map(|((key, at), alike)| change(&teller, key, at, alike, comparer.traffic))
         .collect();
+
     let peer = |(node, name): &(&'input str, &'input str)| MatchedPeer {
         identity: MatchedIdentity::Host { node, name },
         endpoints: Default::default(),
@@ -148,6 +151,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         ) else {
             return;
         };
+
         let asked = ((way, direction), OldNew { old, new }, meeting.near);
         let found = match self.known.get(&asked) {
             Some(known) => Rc::clone(known),
@@ -158,6 +162,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             }
         };
         let is_for_others = way.list() == PolicyListKind::Normal;
+
         for found in found.iter() {
             let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
             if let Some(far) = found.far.iter().copied().find(is_met) {
@@ -186,6 +191,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         let Some(host) = host(self.cells.both, hosts) else {
             return;
         };
+
         let peer = PeerId::at(
             self.cells.joint.peers.len()
                 + self
@@ -218,6 +224,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             near,
             far,
         };
+
         let alike = self.alike.entry(key).or_insert_with(|| AlikeHosts {
             hosts: BTreeMap::new(),
             seat: seat(),
@@ -237,6 +244,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         let (Some(old), Some(new)) = (old.list(lists.old), new.list(lists.new)) else {
             return Vec::new();
         };
+
         let mut found = Vec::new();
         for family in Family::BOTH {
             let views = self.views(old, new, family, asked.0.list(), near);
@@ -259,6 +267,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
                 });
             }
         }
+
         found
     }
 
@@ -285,6 +294,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
                 views.entry(key).or_default().push(index);
             }
         }
+
         views
     }
 
@@ -308,12 +318,15 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             },
         };
         let mut found: BTreeMap<ChangeKey, Vec<usize>> = BTreeMap::new();
+
         if !self.exempt.has_prefixes() && !self.cells.is_touched(OldNew { old, new }) {
             return found;
         }
+
         let row = self.cells.row(near, asked.1, self.traffic);
         let mut known: FxHashMap<(CellId, OldNew<HeaderSetId>), Option<ChangeKey>> =
             FxHashMap::default();
+
         let joint = self.cells.joint;
         for (index, class) in joint
             .classes
@@ -344,6 +357,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             key.iter()
                 .for_each(|key| found.entry(key.clone()).or_default().push(index));
         }
+
         found
     }
 
@@ -363,6 +377,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             asked(cell.seen.new, exempt.new),
         );
         let [before, after] = [before, after].map(|all| self.traffic.and(all, self.counted));
+
         let parts = changes::parts(before, after, &[&cell.turned], self.traffic);
         (before != after).then_some((before, after, parts))
     }
@@ -396,6 +411,7 @@ fn change<'input>(
             Direction::Egress => blocks.add(hosts, teller.sides(far), *family),
         }
     }
+
     let seat = &alike.seat;
     let is_normal = at.way.list() == PolicyListKind::Normal;
     let ends = |state: DiffState| {
@@ -411,6 +427,7 @@ fn change<'input>(
         }
     };
     let change = teller.change(key, ends, blocks.finish(), traffic)?;
+
     Some(ConnectionChange {
         host: Some(at.clone()),
         ..change
@@ -431,6 +448,7 @@ fn far_end<'input>(
             address: None,
         };
     };
+
     let is_here = is_normal
         && matched_peers::nodes(teller.both, &class.example).contains(&Some(seat.node.as_str()));
     let spot = class.elsewhere.filter(|_| is_here).unwrap_or(class.example);
@@ -449,6 +467,7 @@ fn near_address(teller: &ChangeBuilder<'_, '_>, seat: &WitnessLocation) -> Optio
         .into_iter()
         .flat_map(|node| inventory.node(node).addresses.iter().copied());
     let is_near = |index: usize| seat.near.as_ref().is_none_or(|near| near.contains(&index));
+
     let fits = |address: &IpAddr| {
         let family = if address.is_ipv4() {
             Family::V4
@@ -457,6 +476,7 @@ fn near_address(teller: &ChangeBuilder<'_, '_>, seat: &WitnessLocation) -> Optio
         };
         family == seat.family && teller.joint.at(teller.both, *address).is_some_and(is_near)
     };
+
     let only = || {
         seat.near
             .iter()

@@ -36,24 +36,34 @@ fn exact(number: &str) -> Json {
 }
 
 fn tree(file: &str, text: &str) -> Json {
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let mut tree = None;
-    for_each(&one(file, text), &mut found, &mut |object, found| {
-        tree = object.tree(found).as_deref().map(bare)
-    });
-    assert!(!found.has_errors(), "{text}\n{:?}", found.sorted());
+    for_each(
+        &one(file, text),
+        &mut diagnostics,
+        &mut |object, diagnostics| tree = object.tree(diagnostics).as_deref().map(bare),
+    );
+    assert!(
+        !diagnostics.has_errors(),
+        "{text}\n{:?}",
+        diagnostics.sorted()
+    );
+
     tree.unwrap()
 }
 
 /// What a typed read gives: the value, or the problem without its place.
 fn decoded(file: &str, text: &str) -> Result<Sample, Vec<(Code, String)>> {
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let mut sample = None;
-    for_each(&one(file, text), &mut found, &mut |object, found| {
-        sample = object.decode(found)
-    });
+    for_each(
+        &one(file, text),
+        &mut diagnostics,
+        &mut |object, diagnostics| sample = object.decode(diagnostics),
+    );
+
     sample.ok_or_else(|| {
-        found
+        diagnostics
             .sorted()
             .into_iter()
             .map(|problem| (problem.code, problem.message.clone()))
@@ -67,6 +77,7 @@ fn json(string: impl Strategy<Value = String> + Clone + 'static) -> impl Strateg
         any::<u64>().prop_map(Json::from),
         (-1e9..1e9).prop_map(Json::from)
     ];
+
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
@@ -223,6 +234,7 @@ const TOKENS: &[&str] = &[
 /// Whether a tree is what libyaml, of which go-yaml is a translation, makes of the same text.
 fn agrees(node: &YamlNode, other: &serde_yaml::Value) -> bool {
     use serde_yaml::Value as Other;
+
     match (&node.value, other) {
         (NodeValue::Scalar(NodeScalar::Ambiguous(_)), _)
         | (NodeValue::Scalar(NodeScalar::Null), Other::Null) => true,
@@ -256,9 +268,9 @@ fn agrees(node: &YamlNode, other: &serde_yaml::Value) -> bool {
 fn check_nothing_panics(text: &str) {
     for name in ["a.yaml", "a.json"] {
         let files = one(name, text);
-        let mut found = Diagnostics::default();
-        read(&files, &mut found);
-        for problem in found.sorted() {
+        let mut diagnostics = Diagnostics::default();
+        read(&files, &mut diagnostics);
+        for problem in diagnostics.sorted() {
             let outside = problem
                 .labels
                 .iter()
@@ -324,9 +336,9 @@ proptest! {
         let text = format!("k: {}\n", tokens.concat());
         let files = one("a.yaml", &text);
         let input = SourceText { file: files.iter().next().unwrap().0, text: &text };
-        let mut found = Diagnostics::default();
-        let documents = yaml::read(input, &text, &mut found);
-        if let (false, [document], Ok(other)) = (found.has_errors(), documents.as_slice(), serde_yaml::from_str(&text)) {
+        let mut diagnostics = Diagnostics::default();
+        let documents = yaml::read(input, &text, &mut diagnostics);
+        if let (false, [document], Ok(other)) = (diagnostics.has_errors(), documents.as_slice(), serde_yaml::from_str(&text)) {
             prop_assert!(agrees(&document.root, &other), "{:?}\n{:?}\n{:?}", text, document.root, other);
         }
     }

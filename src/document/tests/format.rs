@@ -90,14 +90,14 @@ fn a_file_is_json_or_else_yaml() {
     for (name, text, expected) in FILES {
         let text = written(text);
         let files = one(name, &text);
-        let mut found = Diagnostics::default();
-        let objects: Vec<String> = read(&files, &mut found)
+        let mut diagnostics = Diagnostics::default();
+        let objects: Vec<String> = read(&files, &mut diagnostics)
             .into_iter()
             .map(|(_, name, _)| name)
             .collect();
 
-        let seen = if found.has_errors() {
-            errors(&files, &found)
+        let seen = if diagnostics.has_errors() {
+            errors(&files, &diagnostics)
         } else {
             objects
         };
@@ -115,8 +115,8 @@ fn trees_are_those_of_the_same_format() {
         let text = written(text);
         let files = one(name, &text);
         let own: Vec<_> = files.iter().map(|(id, _)| id).collect();
-        let (mut found, mut count) = (Diagnostics::default(), 0);
-        trees(&files, &own, &mut found, &mut |_, _| count += 1);
+        let (mut diagnostics, mut count) = (Diagnostics::default(), 0);
+        trees(&files, &own, &mut diagnostics, &mut |_, _| count += 1);
 
         let is_no_object = |error: &&str| {
             ["wrong-type", "not-an-object"]
@@ -124,7 +124,7 @@ fn trees_are_those_of_the_same_format() {
                 .any(|code| error.starts_with(code))
         };
         let is_list = text.contains("items");
-        if !found.has_errors() && !is_list {
+        if !diagnostics.has_errors() && !is_list {
             assert!(
                 count == expected.len() || expected.iter().any(is_no_object),
                 "{name}: {text}: {count}"
@@ -133,7 +133,10 @@ fn trees_are_those_of_the_same_format() {
         let has_syntax_error = expected
             .iter()
             .any(|error| error.contains("-syntax") || error.starts_with("duplicate"));
-        assert!(!has_syntax_error || found.has_errors(), "{name}: {text}");
+        assert!(
+            !has_syntax_error || diagnostics.has_errors(),
+            "{name}: {text}"
+        );
     }
 }
 
@@ -141,18 +144,18 @@ fn trees_are_those_of_the_same_format() {
 fn a_file_of_very_many_values_that_are_no_objects_is_given_up() {
     let text = "{}\n".repeat(3 * MOST) + "---\nkind: Pod\n";
     let files = one("a.yaml", &text);
-    let mut found = Diagnostics::default();
-    assert!(read(&files, &mut found).is_empty());
-    assert_eq!(found.error_count(), MOST + 1);
+    let mut diagnostics = Diagnostics::default();
+    assert!(read(&files, &mut diagnostics).is_empty());
+    assert_eq!(diagnostics.error_count(), MOST + 1);
 }
 
 #[test]
 fn text_that_is_too_large_for_yaml_keeps_the_error_of_json() {
     let text = written("J1\n") + "{\"a\": \"" + &"x".repeat(64 << 20) + "\", a: b}";
     let files = one("<stdin>", &text);
-    let mut found = Diagnostics::default();
-    read(&files, &mut found);
-    assert_eq!(errors(&files, &found), ["json-syntax:2"]);
+    let mut diagnostics = Diagnostics::default();
+    read(&files, &mut diagnostics);
+    assert_eq!(errors(&files, &diagnostics), ["json-syntax:2"]);
 }
 
 fn has_ambiguous(node: &YamlNode) -> bool {
@@ -172,20 +175,22 @@ proptest! {
             let value = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"note": note}}});
             if *pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() }
         };
+
         let pods: Vec<String> = pods.iter().map(pod).collect();
         let joint = if extra { "\n---\n" } else { "\n--- # next\n" };
         let tree = |name: &str, text: &str| {
             let files = one(name, text);
             let own: Vec<_> = files.iter().map(|(id, _)| id).collect();
-            let (mut found, mut values) = (Diagnostics::default(), Vec::new());
-            trees(&files, &own, &mut found, &mut |node, _| {
+            let (mut diagnostics, mut values) = (Diagnostics::default(), Vec::new());
+            trees(&files, &own, &mut diagnostics, &mut |node, _| {
                 assert!(!has_ambiguous(node), "{text}");
                 values.push(super::agree::bare(node));
             });
-            assert!(!found.has_errors(), "{text}\n{:?}", found.sorted());
+            assert!(!diagnostics.has_errors(), "{text}\n{:?}", diagnostics.sorted());
             values
         };
         prop_assert_eq!(tree("a.json", &pods.join("\n")), tree("<stdin>", &pods.join(joint)));
+
         prop_assert_eq!(tree("a.yaml", &pods.join("\n")), tree("a.yaml", &format!("{} # end\n", pods.join(joint))));
     }
 }

@@ -10,13 +10,14 @@ use crate::source::SourceFiles;
 
 /// Names of the objects of a file that must have no diagnostic.
 fn names(file: &str, text: &str) -> Vec<String> {
-    let mut found = Diagnostics::default();
-    let objects = read(&one(file, text), &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let objects = read(&one(file, text), &mut diagnostics);
     assert_eq!(
-        found.sorted(),
+        diagnostics.sorted(),
         Vec::<&crate::diagnostic::Diagnostic>::new(),
         "{text}"
     );
+
     objects
         .into_iter()
         .map(|(kind, name, _)| format!("{} {name}", kind.name()))
@@ -75,6 +76,7 @@ fn both_groups_of_calico_are_one_kind() {
          projectcalico.org/v3\nkind: Tier\n",
     );
     let mut seen = Vec::new();
+
     for_each(&files, &mut Diagnostics::default(), &mut |object, _| {
         seen.push((object.kind, object.internal))
     });
@@ -93,6 +95,7 @@ fn sources_hold_all_that_an_object_is_made_of() {
         .map(|(_, _, source)| source)
         .collect();
     assert_eq!(sources, ["metadata: {name: a}", "metadata:\n    name: b"]);
+
     let aliased = "apiVersion: v1\nkind: PodList\nmetadata: {annotations: &m {name: \
                    a}}\nitems:\n- metadata: *m\n";
     let sources: Vec<String> = read(&one("a.yaml", aliased), &mut Diagnostics::default())
@@ -118,13 +121,13 @@ fn shown(files: &SourceFiles, node: &YamlNode, lines: &mut Vec<String>) {
 /// The tree of the field `spec` of the only object.
 fn spec(files: &SourceFiles) -> YamlNode {
     let mut spec = None;
-    let mut found = Diagnostics::default();
-    for_each(files, &mut found, &mut |object, found| {
+    let mut diagnostics = Diagnostics::default();
+    for_each(files, &mut diagnostics, &mut |object, diagnostics| {
         spec = object
-            .tree(found)
+            .tree(diagnostics)
             .and_then(|node| node.get("spec").cloned())
     });
-    assert!(!found.has_errors(), "{:?}", found.sorted());
+    assert!(!diagnostics.has_errors(), "{:?}", diagnostics.sorted());
     spec.unwrap()
 }
 
@@ -251,6 +254,7 @@ fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
             ],
         ),
     ];
+
     for (plain, values) in cases {
         for value in values {
             assert_eq!(resolve(value), plain, "{value}");
@@ -272,6 +276,7 @@ fn aliases_and_merge_keys_are_resolved() {
         .map(|entry| (entry.key.value.as_str(), &entry.value.value))
         .collect();
     let number = |text: &str| NodeValue::Scalar(NodeScalar::Number(text.to_owned()));
+
     assert_eq!(
         all,
         [
@@ -283,6 +288,7 @@ fn aliases_and_merge_keys_are_resolved() {
     let NodeValue::List(list) = &spec.get("list").unwrap().value else {
         panic!("no list")
     };
+
     assert_eq!(list.first(), spec.get("base"));
     assert_eq!(list[1].value, list[2].value);
 }
@@ -293,8 +299,8 @@ fn blocks_keep_their_lines() {
         "a.yaml",
         "apiVersion: v1\nkind: Pod\nspec:\n- |\n  a\n\n   b\n- >-\n  a\n  b\n- |+\n\n- ''\n",
     ));
-    let values = spec.list(&mut Diagnostics::default(), |node, found| {
-        node.text(found).map(|text| text.value)
+    let values = spec.list(&mut Diagnostics::default(), |node, diagnostics| {
+        node.text(diagnostics).map(|text| text.value)
     });
     assert_eq!(values, ["a\n\n b\n", "a b", "\n", ""]);
 }
@@ -306,6 +312,7 @@ fn tags_and_quotes_make_strings_and_whole_numbers_can_be_keys() {
     let spec = spec(&one("a.yaml", text));
     let value = |key: &str| spec.get(key).unwrap();
     let text = |key: &str| value(key).text(&mut Diagnostics::default()).unwrap().value;
+
     assert_eq!(
         (text("a").as_str(), text("b").as_str(), text("80").as_str()),
         ("80", "yes", "")
@@ -314,6 +321,7 @@ fn tags_and_quotes_make_strings_and_whole_numbers_can_be_keys() {
         value("c").value,
         NodeValue::Scalar(NodeScalar::Number("80".to_owned()))
     );
+
     assert!(value("e").is_null());
 }
 
@@ -328,11 +336,12 @@ fn busy() -> Duration {
 fn quick_codes(file: &str, text: &str) -> Vec<Code> {
     let started = busy();
     let files = one(file, text);
-    let mut found = Diagnostics::default();
-    read(&files, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    read(&files, &mut diagnostics);
+
     let took = busy() - started;
     assert!(took < Duration::from_secs(10), "{took:?}");
-    found
+    diagnostics
         .sorted()
         .into_iter()
         .map(|diagnostic| diagnostic.code)
@@ -347,6 +356,7 @@ fn bombs_are_refused_quickly() {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
         laughs.push_str(&format!("  a{level}: &a{level} [{aliases}]\n"));
     }
+
     assert_eq!(quick_codes("a.yaml", &laughs), [Code::AliasExpansion]);
     let long = format!(
         "{pod}  a: &a {}\n  b: [{}]\n",
@@ -354,10 +364,12 @@ fn bombs_are_refused_quickly() {
         "*a, ".repeat(10_000)
     );
     assert_eq!(quick_codes("a.yaml", &long), [Code::AliasExpansion]);
+
     let mut deep = format!("{pod}  a0: &a0 [x]\n");
     for level in 1..=100 {
         deep.push_str(&format!("  a{level}: &a{level} [*a{}]\n", level - 1));
     }
+
     assert_eq!(quick_codes("a.yaml", &deep), [Code::NestingTooDeep]);
 }
 
@@ -424,12 +436,14 @@ fn a_yaml_document_has_a_largest_size() {
         "x".repeat(64 << 20)
     );
     let lines = told("a.yaml", &text);
+
     assert!(
         lines.starts_with(
             "error[too-large]: this YAML document is larger than 64 MiB\n --> a.yaml:1:1"
         ),
         "{lines}"
     );
+
     assert!(
         lines.contains("error[wrong-type]"),
         "the next document is read all the same: {lines}"

@@ -54,13 +54,13 @@ fn one(name: &str, text: &str) -> SourceFiles {
 }
 
 /// Reads every object the way its kind is read; gives kinds, names and sources.
-fn read(files: &SourceFiles, found: &mut Diagnostics) -> Vec<(ObjectKind, String, String)> {
+fn read(files: &SourceFiles, diagnostics: &mut Diagnostics) -> Vec<(ObjectKind, String, String)> {
     let mut objects = Vec::new();
-    for_each(files, found, &mut |object, found| {
+    for_each(files, diagnostics, &mut |object, diagnostics| {
         let name = match object.kind {
-            ObjectKind::Manifest(_) => object.tree(found).and_then(|node| name_of(&node)),
+            ObjectKind::Manifest(_) => object.tree(diagnostics).and_then(|node| name_of(&node)),
             ObjectKind::Inventory(_) => object
-                .decode(found)
+                .decode(diagnostics)
                 .map(|sample: Sample| sample.metadata.name),
         };
         objects.push((
@@ -69,6 +69,7 @@ fn read(files: &SourceFiles, found: &mut Diagnostics) -> Vec<(ObjectKind, String
             object.source.to_owned(),
         ));
     });
+
     objects
 }
 
@@ -82,9 +83,9 @@ fn name_of(node: &YamlNode) -> Option<String> {
 /// Every diagnostic of reading a file, as people see them.
 fn told(name: &str, text: &str) -> String {
     let files = one(name, text);
-    let mut found = Diagnostics::default();
-    read(&files, &mut found);
-    let told: Vec<String> = found
+    let mut diagnostics = Diagnostics::default();
+    read(&files, &mut diagnostics);
+    let told: Vec<String> = diagnostics
         .sorted()
         .into_iter()
         .map(|diagnostic| print::human(diagnostic, &files, false))

@@ -161,6 +161,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         let resolved = self.work.resolved;
         let mut applied: FxHashMap<HostEndpointId, Vec<(PolicyPosition, &'input Policy)>> =
             FxHashMap::default();
+
         for (tier_at, tier) in resolved.policies.tiers.iter().enumerate() {
             for (policy_at, policy) in tier.policies.iter().enumerate() {
                 let place = PolicyPosition {
@@ -173,6 +174,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                     .for_each(|host| applied.entry(*host).or_default().push((place, policy)));
             }
         }
+
         for (way, direction) in HostListStage::ALL {
             self.add_list(None, way, direction, &[]);
             for (id, _) in resolved.host_endpoints_with_ids() {
@@ -218,6 +220,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 id
             }
         };
+
         self.relation
             .hosts
             .of_host
@@ -247,6 +250,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             )
         });
         let mut named = Vec::new();
+
         for id in self.near_classes(direction, policies, profiles) {
             let Some(family) = self.work.places.class(id).map(|class| class.family) else {
                 continue;
@@ -263,6 +267,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 ),
             ));
         }
+
         let is_let_through = matches!(asked.0, HostListStage::LetThrough(_));
         HostList {
             policies: policies.iter().map(|row| row.0).collect(),
@@ -290,6 +295,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             .filter_map(|name| resolved.policies.profiles.get(name));
         let of_profiles = profiles.map(|profile| (&profile.key, profile.rules(direction).len()));
         let mut named = BTreeSet::new();
+
         for (key, count) in of_policies.chain(of_profiles) {
             let first = self
                 .firsts
@@ -309,6 +315,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 named.extend(table.iter().map(|row| row.0));
             }
         }
+
         named
     }
 
@@ -334,6 +341,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 &mut steps,
             );
         }
+
         steps.extend(last.and_then(|tier| self.end_on_list(tier, way.list())));
         match (profiles, way) {
             (Some(profiles), _) => self.add_rules_of(profiles, near, &mut steps),
@@ -342,10 +350,11 @@ impl<'input> RelationBuilder<'_, 'input> {
                 steps.push(ProfileStep::End { is_allowed: false })
             }
         }
+
         steps
     }
 
-    /// Before connections and before DNAT, every tier passes on (reference §4.2).
+    /// Before connections and before DNAT, every tier passes on (semantics §4.2).
     fn end_on_list(&self, tier: usize, list: PolicyListKind) -> Option<ProfileStep> {
         match list {
             PolicyListKind::Normal | PolicyListKind::Forward => self.end_of_tier(tier),

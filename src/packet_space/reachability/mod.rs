@@ -1,9 +1,10 @@
 //! Who may talk to whom on what.
 //!
-//! In: [`ResolvedPolicy`], its [`EndpointClasses`], and [`HeaderSpace`]. Out: [`ReachabilityMatrix`], which answers for every
-//! pair of classes of places. What an endpoint's policies say in one direction is a *view*; classes
-//! with the same policies share one. A view knows what it allows with every class at the other end:
-//! one answer for most, and those of the classes that its rules name.
+//! In: [`ResolvedPolicy`], its [`EndpointClasses`], and [`HeaderSpace`]. Out:
+//! [`ReachabilityMatrix`], which answers for every pair of classes of places. What an endpoint's
+//! policies say in one direction is a *view*; classes with the same policies share one. A view
+//! knows what it allows with every class at the other end: one answer for most, and those of the
+//! classes that its rules name.
 //!
 //! Cost: for each view, the classes that the sides of its rules name, each with a logarithm of its
 //! rules, and a word for 64 classes of traffic for that. Then an answer is two look-ups.
@@ -176,6 +177,7 @@ impl<'input> ReachabilityMatrix<'input> {
             ingress: Vec::new(),
             hosts: host_endpoints::HostLists::default(),
         };
+
         let mut maker = RelationBuilder {
             work: SideContext {
                 resolved,
@@ -187,9 +189,11 @@ impl<'input> ReachabilityMatrix<'input> {
             firsts: FxHashMap::default(),
         };
         maker.number_rules();
+
         if of_hosts {
             maker.add_hosts();
         }
+
         for (id, class) in places.classes() {
             let [egress, ingress] =
                 [Direction::Egress, Direction::Ingress].map(|direction| match is_near(class) {
@@ -199,6 +203,7 @@ impl<'input> ReachabilityMatrix<'input> {
             maker.relation.egress.push(egress);
             maker.relation.ingress.push(ingress);
         }
+
         maker.decide();
         maker.relation
     }
@@ -265,6 +270,7 @@ impl<'input> ReachabilityMatrix<'input> {
         let Some(steps) = self.steps.get_index(view.0 as usize) else {
             return decided;
         };
+
         let mut way = Residual::new();
         for step in steps {
             let here = match step {
@@ -288,6 +294,7 @@ impl<'input> ReachabilityMatrix<'input> {
                 });
             }
         }
+
         decided
     }
 
@@ -299,6 +306,7 @@ impl<'input> ReachabilityMatrix<'input> {
             ProfileStep::Rule { far, .. } => self.sides.table(*far),
             ProfileStep::Tier { .. } | ProfileStep::Profile | ProfileStep::End { .. } => None,
         });
+
         let mut named: Vec<EndpointClassId> = tables
             .flat_map(|table| table.listed.iter().map(|row| row.0))
             .collect();
@@ -308,8 +316,8 @@ impl<'input> ReachabilityMatrix<'input> {
     }
 
     /// What rules take, in a view with a class at the other end: each that takes anything, by its
-    /// position in [`ReachabilityMatrix::rules`]. A rule that passes packets on takes them too, one that logs
-    /// does not.
+    /// position in [`ReachabilityMatrix::rules`]. A rule that passes packets on takes them too, one
+    /// that logs does not.
     pub fn taken(
         &self,
         view: PolicyProfileId,
@@ -335,6 +343,7 @@ impl<'input> ReachabilityMatrix<'input> {
                 all.push((*rule as usize, taken));
             }
         }
+
         all
     }
 
@@ -450,6 +459,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 );
             }
         }
+
         for profile in policies.profiles.values() {
             for direction in Direction::BOTH {
                 self.number(None, &profile.key, direction, profile.rules(direction));
@@ -466,6 +476,7 @@ impl<'input> RelationBuilder<'_, 'input> {
     ) {
         self.firsts
             .insert((key, direction), number(self.relation.rules.len()));
+
         for rule in rules {
             let source =
                 self.relation
@@ -532,6 +543,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             .copied()
             .collect();
         places.sort_unstable();
+
         let (mut steps, mut last) = (Vec::new(), None);
         for place in places {
             let Some(tier) = resolved.policies.tiers.get(place.tier) else {
@@ -555,6 +567,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             }
             self.add_rules(&policy.key, rules, near, &mut steps);
         }
+
         steps.extend(last.and_then(|tier| self.end_of_tier(tier)));
         self.add_profiles(owner, near, &mut steps);
         steps
@@ -568,6 +581,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             .tiers
             .get(position)?
             .default_action;
+
         Some(ProfileStep::Tier {
             tier: number(position),
             default,
@@ -575,7 +589,7 @@ impl<'input> RelationBuilder<'_, 'input> {
     }
 
     /// Behind the tiers, profile after profile: what one passes or does not decide is for the next
-    /// (reference §4.3.6).
+    /// (semantics §4.3.6).
     fn add_profiles(&mut self, owner: EndpointId, near: LocalClass, steps: &mut Vec<ProfileStep>) {
         let inventory: &'input Inventory = self.work.resolved.inventory;
         self.add_rules_of(&inventory.endpoint(owner).profiles, near, steps);
@@ -592,6 +606,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             steps.push(ProfileStep::End { is_allowed: true });
             return;
         }
+
         for name in profiles.names().map(profile_name) {
             let profile = match name {
                 ProfileName::ServiceAccount(..) => continue,
@@ -605,6 +620,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
             steps.push(ProfileStep::Profile);
         }
+
         steps.push(ProfileStep::End { is_allowed: false });
     }
 
@@ -621,6 +637,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             .get(&(key, near.direction))
             .copied()
             .unwrap_or(u32::MAX);
+
         for (number, rule) in (first..)
             .zip(rules)
             .filter(|(_, rule)| rule.applies_to(near.family))
@@ -719,8 +736,8 @@ fn taken(action: Action, wanted: HeaderSetId) -> Option<CascadeRule<2>> {
 
 /// The steps of a view as most classes at the other end meet them.
 ///
-/// A class that rules name meets the steps between these all at once ([`RuleCascade`]). So a view costs
-/// the rows of its rules' tables, and not its classes times its rules.
+/// A class that rules name meets the steps between these all at once ([`RuleCascade`]). So a view
+/// costs the rows of its rules' tables, and not its classes times its rules.
 struct CommonSteps {
     /// Where the rules stand that are about most classes, in order.
     positions: Vec<usize>,
@@ -755,6 +772,7 @@ impl CommonSteps {
             .map(|position| (*position, HeaderSpace::ALL))
             .collect();
         let (mut way, mut next) = (Residual::new(), 0);
+
         for (position, here) in merged(&ends, own) {
             self.pass(next..position, &mut way, traffic);
             if let Some(step) = steps.get(position) {
@@ -762,6 +780,7 @@ impl CommonSteps {
             }
             next = position + 1;
         }
+
         self.pass(next..steps.len(), &mut way, traffic);
         way.allowed
     }
@@ -793,6 +812,7 @@ fn merged<'rows>(
         always.iter().copied().peekable(),
         own.iter().copied().peekable(),
     );
+
     std::iter::from_fn(move || match (always.peek(), own.peek()) {
         (Some(left), Some(right)) if left.0 < right.0 => always.next(),
         (Some(left), Some(right)) => {

@@ -39,6 +39,7 @@ pub fn json(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
                 .collect(),
         }),
     };
+
     JsonWriter::on(out).line(&view);
 }
 
@@ -119,6 +120,7 @@ fn assertion_view<'tested, 'input>(
         AssertionVerdict::Empty(_) => ("empty", None),
         AssertionVerdict::Fails(group) => ("fails", counter_example(tested, group)),
     };
+
     AssertionView {
         description: assertion.description.as_deref(),
         title: assertion.title(),
@@ -157,6 +159,7 @@ fn counter_example<'input>(
             .find(|(direction, _)| *direction == wanted)
             .map(|(_, reason)| reason.clone())
     };
+
     Some(CounterExampleView {
         from: party(case.from),
         to: party(case.to),

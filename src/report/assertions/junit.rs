@@ -49,6 +49,7 @@ fn suite<'tested, 'input>(
         .map(|(assertion, _)| tested.file(assertion.span))
         .unwrap_or_default();
     let tests = suite.len().to_string();
+
     let attributes = [
         ("name", name),
         ("tests", &tests),

@@ -95,6 +95,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         let Some(question) = group.cases.first().and_then(|case| self.question(case)) else {
             return Vec::new();
         };
+
         let groups = std::slice::from_ref(group);
         let answer = QueryReport {
             question: &question,
@@ -110,6 +111,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
                     .map_or_else(|| stranger(direction), |way| answer.reason(way)),
             )
         };
+
         vec![
             reason(Direction::Egress, &group.egress),
             reason(Direction::Ingress, &group.ingress),
@@ -137,6 +139,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
             port: ports.map(|ports| ports.destination),
             message,
         };
+
         Some(Query {
             from: subject(case.from)?,
             to: subject(case.to)?,
@@ -155,6 +158,7 @@ fn what(case: &QueryCase) -> String {
     } else {
         name
     };
+
     match (flow.ports, flow.icmp) {
         (Some(ports), _) if ports.source == SOURCE_PORT => {
             format!("{name} port {}", ports.destination)

@@ -26,6 +26,7 @@ pub fn text(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
                 .map(|line| format!("  {line}")),
         );
     }
+
     let (all, failed) = (tested.assertions.len(), tested.failed());
     let word = if all == 1 { "assertion" } else { "assertions" };
     lines.push(if failed == 0 {
@@ -33,9 +34,11 @@ pub fn text(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     } else {
         format!("{failed} of {all} {word} failed")
     });
+
     if let Some(coverage) = &tested.proof.coverage {
         add_coverage(tested, coverage, &mut lines);
     }
+
     let mut out = TerminalWriter::on(out);
     lines.iter().for_each(|line| out.line(line));
 }
@@ -68,6 +71,7 @@ fn add_coverage(
         "coverage: {}%, {touched} of {all} rules",
         coverage.percent()
     ));
+
     let place = |rule: &RuleId<'_>| {
         format!(
             "{}:{}",
@@ -75,6 +79,7 @@ fn add_coverage(
             tested.line(rule.rule.span)
         )
     };
+
     lines.extend(coverage.untouched().map(|rule| {
         format!(
             "  no assertion touches {} ({})",

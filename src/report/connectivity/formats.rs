@@ -181,6 +181,7 @@ pub fn csv(answer: &Connectivity, out: &mut OutputSink<'_>) {
 
 fn peer_cells(peer: &ConnectivityPeer) -> [String; 6] {
     let text = |text: &str| text.to_owned();
+
     match PeerView::new(peer) {
         PeerView::Endpoints {
             namespace,

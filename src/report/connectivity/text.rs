@@ -127,6 +127,7 @@ impl PeerTexts {
                 summary(&port_list::describe(id, &answer.traffic))
             }
         };
+
         Self {
             senders: names(&answer.senders),
             receivers: names(&answer.receivers),
@@ -157,6 +158,7 @@ fn names(peers: &[ConnectivityPeer]) -> Vec<String> {
     peers
         .iter()
         .for_each(|peer| *seen.entry(name(peer)).or_default() += 1);
+
     let is_shared = |name: &String| seen.get(name).is_some_and(|count| *count > 1);
     let unique = |peer: &ConnectivityPeer| {
         Some(name(peer))
@@ -235,12 +237,14 @@ fn summary(allowed: &[AllowedTraffic]) -> String {
             )),
         }
     }
+
     match numbers.len() {
         0 => {}
         1 => words.push(format!("protocol {}", port_list::ports_text(&numbers))),
         250 => words.push("all other protocols".to_owned()),
         _ => words.push(format!("protocols {}", runs(&numbers))),
     }
+
     words.join("; ")
 }
 
@@ -257,6 +261,7 @@ fn of_protocol(allowed: &AllowedTraffic) -> String {
         .filter(|ports| **ports != every)
         .map(|ports| port_list::ports_text(ports));
     let types = allowed.types.as_deref().map(port_list::types_text);
+
     let sources = allowed
         .source_ports
         .as_deref()
@@ -265,5 +270,6 @@ fn of_protocol(allowed: &AllowedTraffic) -> String {
         // writing to a text does not fail
         let _ = write!(words, " {part}");
     }
+
     words
 }

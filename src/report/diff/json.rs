@@ -38,6 +38,7 @@ pub fn json(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let PairCounts { gained, lost } = comparison.counts();
     let alone =
         |soles: &[UnmatchedPeers]| soles.iter().map(|sole| comparison.alone(sole)).collect();
+
     let view = DiffView {
         equal: difference.is_empty(),
         old: comparison.names.old,
@@ -238,6 +239,7 @@ fn node(change: &ScriptChange) -> DiffNodeView<'_> {
     };
     let [rules, chains, sets, members] =
         [change.rules, change.chains, change.sets, change.members].map(count);
+
     DiffNodeView {
         node: &change.node,
         rules,
@@ -255,6 +257,7 @@ impl DiffReport<'_, '_> {
             (false, true) => "removed",
             (false, false) => "changed",
         };
+
         ChangeView {
             kind,
             before: self.traffic_view(change.before),
@@ -312,6 +315,7 @@ impl DiffReport<'_, '_> {
             MatchedIdentity::Outside(_) => None,
         });
         let outside = self.difference.ranges(peers).into_iter();
+
         let outside = outside.map(|range| DiffPeerView::Outside {
             from: range.first_address().to_string(),
             to: range.last_address().to_string(),
@@ -332,6 +336,7 @@ impl DiffReport<'_, '_> {
                 });
             protocols.collect()
         });
+
         TrafficView {
             text: self.traffic(id),
             everything,
@@ -356,11 +361,13 @@ impl DiffReport<'_, '_> {
             icmp_type: witness.message.map(|message| message.kind),
             icmp_code: witness.message.map(|message| message.code),
         };
+
         let reasons = portion
             .reasons
             .iter()
             .map(|reason| self.reason(reason))
             .collect();
+
         PortionView {
             traffic: self.traffic_view(portion.traffic),
             witness,
@@ -378,6 +385,7 @@ impl DiffReport<'_, '_> {
                 .map(|(key, rule, span)| self.policy(state, key.to_string(), rule, span))
                 .collect(),
         };
+
         ReasonView {
             direction: reason.direction.to_string(),
             old: view(DiffState::Old, &reason.old),
@@ -413,6 +421,7 @@ impl DiffReport<'_, '_> {
             from: with(&sole.connections.from),
             to: with(&sole.connections.to),
         };
+
         UnmatchedView {
             endpoints: self.peer_views(&sole.peers),
             connections,

@@ -56,6 +56,7 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
         let families: BTreeSet<Family> = blocks
             .flat_map(|block| block.families.iter().copied())
             .collect();
+
         Self {
             difference,
             files,
@@ -74,6 +75,7 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
                 .map(|block| self.difference.pairs(block))
                 .sum::<usize>()
         };
+
         self.difference
             .changes
             .iter()
@@ -104,6 +106,7 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
         let several = |count: usize, one: &str, many: &str| {
             format!("{count} {}", if count == 1 { one } else { many })
         };
+
         let mut parts = vec![format!(
             "{} gained, {lost} lost",
             several(gained, "connection", "connections")
@@ -114,18 +117,22 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
             count(&self.difference.sole.old),
             count(&self.difference.sole.new),
         );
+
         if new > 0 {
             parts.push(several(new, "new endpoint", "new endpoints"));
         }
+
         if gone > 0 {
             parts.push(several(gone, "endpoint gone", "endpoints gone"));
         }
+
         if let Some(nodes) = self.nodes.filter(|nodes| !nodes.is_empty()) {
             parts.push(format!(
                 "scripts of {} change",
                 several(nodes.len(), "node", "nodes")
             ));
         }
+
         parts.join("; ")
     }
 }
@@ -143,6 +150,7 @@ fn traffic_texts(difference: &mut ConnectionDiff<'_>) -> FxHashMap<HeaderSetId, 
                 .map(|portion| portion.traffic),
         );
     }
+
     for sole in difference.sole.old.iter().chain(&difference.sole.new) {
         ids.extend(
             sole.connections
@@ -152,6 +160,7 @@ fn traffic_texts(difference: &mut ConnectionDiff<'_>) -> FxHashMap<HeaderSetId, 
                 .map(|row| row.0),
         );
     }
+
     ids.sort_unstable();
     ids.dedup();
     ids.into_iter()
@@ -167,6 +176,7 @@ fn in_words(id: HeaderSetId, traffic: &mut HeaderSpace) -> String {
     if port_list::is_everything(id, traffic) {
         return "everything".to_owned();
     }
+
     let rest = traffic.less(HeaderSpace::ALL, id);
     let (own, rest) = (phrases::listed(id, traffic), phrases::listed(rest, traffic));
     match own.len() > rest.len() {

@@ -29,6 +29,7 @@ pub(super) fn listed(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<String> {
             others.push(allowed.protocol)
         }
     }
+
     match others.len() > MOST_PROTOCOLS {
         true => texts.push("other protocols".to_owned()),
         false => texts.extend(
@@ -37,6 +38,7 @@ pub(super) fn listed(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<String> {
                 .map(|protocol| format!("protocol {}", protocol_text(protocol))),
         ),
     }
+
     texts
 }
 
@@ -52,6 +54,7 @@ fn protocol(allowed: &AllowedTraffic) -> String {
         .as_deref()
         .map(|ports| format!(" from {}", ports_text(ports)))
         .unwrap_or_default();
+
     let types = allowed
         .types
         .as_deref()
@@ -100,6 +103,7 @@ impl<'input> DiffReport<'_, 'input> {
             .take(most)
             .map(|block| self.pair(block, host, most))
             .collect();
+
         let rest: usize = change
             .blocks
             .iter()
@@ -107,6 +111,7 @@ impl<'input> DiffReport<'_, 'input> {
             .map(|block| self.difference.pairs(block))
             .sum();
         lines.extend((rest > 0).then(|| format!("and {rest} more pairs")));
+
         lines
     }
 
@@ -128,6 +133,7 @@ impl<'input> DiffReport<'_, 'input> {
                 .unwrap_or_default();
             format!("{}{at}", self.peers(peers, most))
         });
+
         format!("{from} → {to}{families}")
     }
 
@@ -144,11 +150,13 @@ impl<'input> DiffReport<'_, 'input> {
                 format!(" (allowed at once by {} policy)", list.label())
             }
         };
+
         let near = if at.near.is_empty() {
             String::new()
         } else {
             format!(" at {}", self.peers(&at.near, most))
         };
+
         format!("{list}{near}")
     }
 
@@ -229,12 +237,14 @@ impl<'input> DiffReport<'_, 'input> {
             witness.ports.map(|ports| ports.source),
             witness.ports.map(|ports| ports.destination),
         );
+
         let protocol = protocol_text(witness.protocol);
         let protocol = if protocol.starts_with(|letter: char| letter.is_ascii_digit()) {
             format!("protocol {protocol}")
         } else {
             protocol
         };
+
         format!(
             "{protocol}{message} from {}{} to {}{}",
             end(&witness.from),
@@ -283,6 +293,7 @@ pub(super) fn range(range: AddressRange) -> String {
     if (range.first, range.last) == (0, last) {
         return format!("everything outside ({})", range.family);
     }
+
     match range.prefixes().as_slice() {
         [prefix] => prefix.to_string(),
         _ => format!("{}-{}", range.first_address(), range.last_address()),

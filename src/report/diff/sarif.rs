@@ -56,6 +56,7 @@ pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
             }
         }
     }
+
     let results: Vec<Value> = results
         .into_iter()
         .map(|(key, lines)| result(comparison, key, &lines))
@@ -65,6 +66,7 @@ pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let driver = json!({"name": "palisade", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
     let run =
         json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results});
+
     let log = json!({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]});
     JsonWriter::on(out).pretty(&log);
 }
@@ -95,6 +97,7 @@ fn places(portion: &CausedTraffic<'_>) -> Vec<Option<(DiffState, Span)>> {
         let now: Vec<_> = now.collect();
         places.extend(if now.is_empty() { then.collect() } else { now });
     }
+
     places.sort_unstable();
     places.dedup();
     if places.is_empty() {
@@ -121,6 +124,7 @@ fn message(
         .flat_map(|reason| comparison.reasons(reason))
         .collect();
     let traffic = comparison.traffic(portion.traffic);
+
     format!(
         "{word} {traffic}: {pairs}. {}. Witness: {}",
         reasons.join("; "),
@@ -137,9 +141,11 @@ fn result(comparison: &DiffReport<'_, '_>, (rule, place): ResultKey, lines: &[St
         .map(|line| plain(line))
         .collect::<Vec<_>>()
         .join("\n");
+
     if more > 0 {
         text.push_str(&format!("\nand {more} more"));
     }
+
     let locations: Vec<Value> = place
         .into_iter()
         .map(|(state, span)| location(comparison, state, span))
@@ -176,6 +182,7 @@ fn uri(name: &str) -> String {
         Some((_, path)) => path,
         None => name.strip_prefix("./").unwrap_or(name),
     };
+
     let mut uri = String::new();
     for byte in path.bytes() {
         match byte {
@@ -185,5 +192,6 @@ fn uri(name: &str) -> String {
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }
+
     uri
 }

@@ -17,12 +17,14 @@ pub fn text(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     if difference.is_empty() && comparison.nodes.is_none_or(<[_]>::is_empty) {
         return;
     }
+
     let (old, new) = (comparison.names.old, comparison.names.new);
     out.line(format_args!("{old} → {new}: {}", comparison.summary()));
     portions(comparison, "gained", DiffState::New, &mut out);
     portions(comparison, "lost", DiffState::Old, &mut out);
     soles(comparison, "new endpoints", &difference.sole.new, &mut out);
     soles(comparison, "endpoints gone", &difference.sole.old, &mut out);
+
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         out.literal("\nnodes whose scripts change:\n");
@@ -40,6 +42,7 @@ fn portions(
         DiffState::New => ('+', |change| change.gained.len()),
         DiffState::Old => ('-', |change| change.lost.len()),
     };
+
     let changes: Vec<_> = comparison
         .difference
         .changes
@@ -49,6 +52,7 @@ fn portions(
     if changes.is_empty() {
         return;
     }
+
     out.literal("\n");
     out.line(format_args!("{title}:"));
     for change in changes {
@@ -80,6 +84,7 @@ fn write_portion(
         2,
         format_args!("{title} {}", comparison.traffic(portion.traffic)),
     );
+
     for line in portion
         .reasons
         .iter()
@@ -103,6 +108,7 @@ fn soles(
         out.literal("\n");
         out.line(format_args!("{title}:"));
     }
+
     for sole in soles.iter().take(MOST_SOLE) {
         out.indented(1, comparison.peers(&sole.peers, MOST));
         for (word, rows) in [
@@ -120,6 +126,7 @@ fn soles(
             }
         }
     }
+
     let more: usize = soles
         .iter()
         .skip(MOST_SOLE)

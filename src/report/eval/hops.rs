@@ -25,6 +25,7 @@ impl<'input> QueryReport<'_, 'input> {
         if let Some(way) = way {
             return Some(self.reason(way));
         }
+
         if group
             .cases
             .first()
@@ -39,6 +40,7 @@ impl<'input> QueryReport<'_, 'input> {
         else {
             return Some(stranger(direction));
         };
+
         let is_told = at_end.stop.expected.cause == VerdictCause::Failsafe
             || at_end.hosts.iter().any(|way| way.direction == direction);
         let role = if direction == Direction::Egress {
@@ -46,6 +48,7 @@ impl<'input> QueryReport<'_, 'input> {
         } else {
             "receiver"
         };
+
         (!is_told).then(|| {
             format!(
                 "the {role} is node {}, and no policy of a host endpoint is about this",
@@ -97,6 +100,7 @@ impl<'input> QueryReport<'_, 'input> {
                 "drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned()
             }
         };
+
         Some(format!("node {} {does}", self.node(stop.node)))
     }
 
@@ -118,6 +122,7 @@ impl<'input> QueryReport<'_, 'input> {
             .iter()
             .map(|assumed| format!("assumed: {}", assumed_words(assumed, node)))
             .collect();
+
         if way
             .hosts
             .iter()
@@ -128,12 +133,14 @@ impl<'input> QueryReport<'_, 'input> {
                  service's address)"
             ));
         }
+
         if way.stop.expected.is_untracked {
             beside.push(format!(
                 "note: node {node} keeps it from connection tracking, so replies meet policy too, \
                  which must allow them"
             ));
         }
+
         beside
     }
 
@@ -203,6 +210,7 @@ fn assumed_words(assumed: &AssumedInterface, node: &str) -> String {
             "or",
         )
     };
+
     let [passing, dropping] = [true, false].map(|passes| {
         let others: Vec<&Option<String>> = assumed
             .others
@@ -221,6 +229,7 @@ fn assumed_words(assumed: &AssumedInterface, node: &str) -> String {
             format!("; by {} {fate}", by(others))
         }
     });
+
     format!(
         "{way} {}{because}{passing}{dropping}",
         interface_words(assumed.interface.as_deref())

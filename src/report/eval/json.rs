@@ -47,6 +47,7 @@ pub fn json(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
             .map(|(index, group)| group_view(answer, group, answer.traced.get(index), detail))
             .collect(),
     };
+
     JsonWriter::on(out).line(&view);
 }
 
@@ -234,6 +235,7 @@ fn group_view(
     detail: DetailLevel,
 ) -> GroupView {
     let way = |way: &Option<PolicyTrace<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));
+
     GroupView {
         verdict: verdict(group.is_allowed),
         pairs: pairs(group)
@@ -262,6 +264,7 @@ fn node_view(answer: &QueryReport<'_, '_>, way: &NodeTrace<'_>, detail: DetailLe
         direction: way.direction.to_string(),
         way: way_view(answer, way, detail),
     };
+
     NodeView {
         node: answer.node(stop.node).to_owned(),
         hook: match stop.packet.hook {
@@ -298,6 +301,7 @@ fn pair_view(answer: &QueryReport<'_, '_>, pair: &PartyPair) -> PairView {
             .map(|id| answer.resolved.inventory.endpoint(id).notation()),
         addresses: party.addresses.iter().map(ToString::to_string).collect(),
     };
+
     PairView {
         from: party(&pair.from),
         to: party(&pair.to),
@@ -318,6 +322,7 @@ fn way_view(answer: &QueryReport<'_, '_>, way: &PolicyTrace<'_>, detail: DetailL
             .collect(),
         near_misses: near_miss_views(answer, way),
     });
+
     TraceView {
         verdict: said(way.outcome),
         reason: answer.reason(way),
@@ -331,6 +336,7 @@ fn tier_views(answer: &QueryReport<'_, '_>, way: &PolicyTrace<'_>) -> Vec<TierVi
         place: place(answer, passed.policy.span),
         rules: rule_views(answer, &passed.rules),
     };
+
     let tier = |tier: &TierTrace<'_>| TierView {
         tier: tier.tier.name.clone(),
         end: match tier.end {
@@ -389,6 +395,7 @@ fn step_view(step: &TraceStep) -> StepView {
         action,
         comment,
     } = step.clone();
+
     StepView {
         script,
         chain,

@@ -1,8 +1,8 @@
 //! What becomes of a connection, and why: the answer of `eval` and of `explain`.
 //!
-//! In: a [`Query`], the [`ExplainedGroup`]s of its cases, and the rules of scripts that a packet passed
-//! ([`TracedScripts`]). Out: text for people, JSON for machines. A word printed here for a verdict is the
-//! verdict of a [`ExplainedGroup`].
+//! In: a [`Query`], the [`ExplainedGroup`]s of its cases, and the rules of scripts that a packet
+//! passed ([`TracedScripts`]). Out: text for people, JSON for machines. A word printed here for a
+//! verdict is the verdict of a [`ExplainedGroup`].
 
 mod json;
 mod pairs;

@@ -36,6 +36,7 @@ pub(in crate::report) fn pairs(group: &ExplainedGroup<'_>) -> Vec<PartyPair> {
     for case in &group.cases {
         found.entry(key(case)).or_default().push(*case);
     }
+
     let party = |cases: &[QueryCase], end: fn(&QueryCase) -> QueryEnd| {
         let addresses: BTreeSet<Cidr> = cases
             .iter()
@@ -46,6 +47,7 @@ pub(in crate::report) fn pairs(group: &ExplainedGroup<'_>) -> Vec<PartyPair> {
             addresses: joined(addresses.into_iter().collect()),
         }
     };
+
     let pair = |cases: Vec<QueryCase>| PartyPair {
         from: party(&cases, |case| case.from),
         to: party(&cases, |case| case.to),
@@ -85,6 +87,7 @@ impl PartyPair {
         } else {
             String::new()
         };
+
         format!(
             "{} to {}{families}",
             self.from.text(inventory),
@@ -101,12 +104,14 @@ impl PartyGroup {
             .take(MOST_PREFIXES)
             .map(ToString::to_string)
             .collect();
+
         let more = self.addresses.len().saturating_sub(MOST_PREFIXES);
         let more = if more > 0 {
             format!(" and {more} prefixes more")
         } else {
             String::new()
         };
+
         let addresses = shown.join(", ") + &more;
         match self.endpoint.map(|id| inventory.endpoint(id).notation()) {
             None => addresses,

@@ -47,6 +47,7 @@ impl<'input> QueryReport<'_, 'input> {
         let Some(last) = way.tiers.last() else {
             return self.reason_of_profiles(way);
         };
+
         let decider = last
             .policies
             .last()
@@ -54,6 +55,7 @@ impl<'input> QueryReport<'_, 'input> {
         let by_rule = decider.map_or_else(String::new, |(policy, rule)| {
             format!(" by {}", self.rule(way.direction, &policy.key, rule))
         });
+
         match last.end {
             TierEnd::Allowed => format!("allowed{by_rule}"),
             TierEnd::Denied => format!("denied{by_rule}"),
@@ -95,6 +97,7 @@ impl<'input> QueryReport<'_, 'input> {
         if self.has_profiles_of_pod(way.whose) {
             return format!("allowed: {before}, and its namespace's profile allows");
         }
+
         let decider = way
             .profiles
             .last()
@@ -118,6 +121,7 @@ impl<'input> QueryReport<'_, 'input> {
         } else {
             "denied"
         };
+
         format!(
             "{word}: {before}, and {}",
             self.decision_of(decider, way.direction)
@@ -236,6 +240,7 @@ impl<'input> QueryReport<'_, 'input> {
                 .filter(|term| seen.insert(term.clone()));
             return terms.collect::<Vec<_>>().join(" and ");
         }
+
         match near.part {
             RulePart::Family => format!("it were {}", family(rule)),
             RulePart::Protocol => match rule.protocol {
@@ -294,6 +299,7 @@ impl<'input> QueryReport<'_, 'input> {
             LabelOwner::ServiceAccount => term.label == NAME,
             LabelOwner::Namespace => false,
         };
+
         if let Some((values, holds)) = names(term) {
             let not = if holds { "" } else { "not " };
             if places_in_namespace {
@@ -306,6 +312,7 @@ impl<'input> QueryReport<'_, 'input> {
                 return format!("the {own} did not run as the service account {values}");
             }
         }
+
         let account = endpoint.service_account.as_deref().unwrap_or_default();
         let bearer = match term.bearer {
             LabelOwner::Endpoint => own,
@@ -328,6 +335,7 @@ impl RuleTrace<'_> {
 /// The values that a test compares with, and whether the label would have to be one of them.
 fn names(term: &NearMissTerm<'_>) -> Option<(String, bool)> {
     let quoted = |value: &String| format!("`{value}`");
+
     match term.test {
         LabelTest::Equals(value) => Some((quoted(value), term.holds)),
         LabelTest::NotEquals(value) => Some((quoted(value), !term.holds)),
@@ -358,6 +366,7 @@ fn label_words(term: &NearMissTerm<'_>) -> String {
         | LabelTest::EndsWith(_) => term.holds,
     };
     let had = if is_had { "had" } else { "did not have" };
+
     match term.test {
         LabelTest::Present => format!("{had} the label {label}"),
         LabelTest::Equals(value) | LabelTest::NotEquals(value) => {

@@ -29,6 +29,7 @@ pub fn verdict_line(answer: &QueryReport<'_, '_>) -> String {
     } else {
         String::new()
     };
+
     format!(
         "{}: {} to {}, {}{of}",
         answer.verdict().label(),
@@ -45,6 +46,7 @@ pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
     };
     lines.add(0, &verdict_line(answer));
     notes(answer).iter().for_each(|note| lines.add(1, note));
+
     let is_brief = detail == DetailLevel::Verdict;
     match answer.groups {
         [only] if is_brief => {
@@ -67,6 +69,7 @@ pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
                 add_group(answer, group, traced, detail, &mut lines);
             }),
     }
+
     let rest = answer.groups.len().saturating_sub(MOST_GROUPS);
     if rest > 0 && !(is_brief && answer.verdict() != QueryVerdict::Mixed) {
         lines.add(
@@ -89,6 +92,7 @@ pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
         });
         rule.map_or_else(String::new, |rule| format!("; {rule} tells {what} apart"))
     };
+
     if question.source_port.is_none() && question.traffic.port.is_some() {
         let parts =
             [SidePart::Ports, SidePart::NotPorts].map(|part| RulePart::Of(Side::Source, part));
@@ -100,6 +104,7 @@ pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
             ));
         }
     }
+
     if question.traffic.leaves_message_open() {
         let told = teller(&[RulePart::Icmp], "messages");
         if !told.is_empty() {
@@ -109,6 +114,7 @@ pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
             ));
         }
     }
+
     notes
 }
 
@@ -142,6 +148,7 @@ fn add_group(
             },
         );
     }
+
     add_pairs(answer, group, depth, lines);
     if detail == DetailLevel::Verdict {
         reasons(answer, group, depth + 1, lines);
@@ -151,6 +158,7 @@ fn add_group(
             lines,
         );
     }
+
     add_end(answer, group, Direction::Egress, detail, depth, lines);
     for way in &group.stops {
         for host in &way.hosts {
@@ -162,6 +170,7 @@ fn add_group(
             .iter()
             .for_each(|line| lines.add(depth, line));
     }
+
     add_end(answer, group, Direction::Ingress, detail, depth, lines);
     add_beside(answer, group, detail, depth, lines);
     add_near_misses(answer, group, depth, lines);
@@ -205,6 +214,7 @@ fn reasons(
     end(Direction::Egress)
         .iter()
         .for_each(|line| lines.add(depth, line));
+
     for way in &group.stops {
         way.hosts
             .iter()
@@ -214,6 +224,7 @@ fn reasons(
             .iter()
             .for_each(|line| lines.add(depth, line));
     }
+
     end(Direction::Ingress)
         .iter()
         .for_each(|line| lines.add(depth, line));
@@ -261,10 +272,12 @@ fn add_end(
     let Some(way) = way else {
         return lines.add(depth, &format!("{direction}: {reason}"));
     };
+
     let end = |case: &QueryCase| match direction {
         Direction::Egress => case.flow.source.owner,
         Direction::Ingress => case.flow.destination.owner,
     };
+
     let is_alone = group
         .cases
         .iter()
@@ -274,6 +287,7 @@ fn add_end(
     } else {
         String::new()
     };
+
     lines.add(depth, &format!("{direction}{whose}: {reason}"));
     add_lists(answer, way, detail, depth + 1, lines);
 }
@@ -310,6 +324,7 @@ fn add_tier(
         TierEnd::PassedByDefault => "no rule decides, and the tier passes on",
     };
     lines.add(depth, &format!("tier {}: {end}", tier.tier.name));
+
     for PolicyRulesTrace { policy, rules } in &tier.policies {
         let applies = answer
             .resolved
@@ -346,6 +361,7 @@ fn add_profile(
         (Some(TierEnd::Passed | TierEnd::PassedByDefault) | None, _) => "decides nothing",
     };
     lines.add(depth, &format!("profile {}: {end}", profile.name));
+
     if profile.key.is_some() {
         add_rules(answer, direction, &profile.rules, detail, depth + 1, lines);
     }
@@ -366,6 +382,7 @@ fn add_rules(
             answer.place(rule.span)
         )
     };
+
     for asked in rules {
         match asked.is_match() {
             true => lines.add(
@@ -390,6 +407,7 @@ fn add_rules(
             false => {}
         }
     }
+
     if rules.is_empty() {
         lines.add(depth, &format!("it has no {direction} rule"));
     } else if !rules.iter().any(RuleTrace::is_match) && detail != DetailLevel::Rules {
@@ -417,6 +435,7 @@ fn add_near_misses(
             }
         }
     }
+
     if near.is_empty() {
         return;
     }
@@ -425,6 +444,7 @@ fn add_near_misses(
     } else {
         ""
     };
+
     lines.add(depth, &format!("near misses{of_first}:"));
     near.iter().for_each(|words| lines.add(depth + 1, words));
 }
@@ -466,6 +486,7 @@ fn add_traced(traced: &TracedScripts, of_first: &str, depth: usize, lines: &mut 
             );
         }
     }
+
     add_notes(std::slice::from_ref(traced), depth, lines);
 }
 

@@ -98,11 +98,13 @@ impl NodeReport<'_> {
         if self.extensions.is_empty() {
             return String::new();
         }
+
         let of = |(name, rules): &(String, usize)| match rules {
             1 => format!("{name} in 1 rule"),
             rules => format!("{name} in {rules} rules"),
         };
         let list: Vec<String> = self.extensions.iter().map(of).collect();
+
         format!(
             "; without rules of extensions, which may drop more: {}",
             list.join(", ")
@@ -123,6 +125,7 @@ impl NodeReport<'_> {
             .verification
             .iter()
             .flat_map(|found| &found.differences);
+
         let view = json!({
             "node": self.node,
             "proven": self.is_proven(),
@@ -205,6 +208,7 @@ fn misplaced_words(misplaced: &MisplacedRule) -> String {
         line,
     } = misplaced;
     let script = ScriptFile::Table(*table, *family);
+
     format!(
         "{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` \
          says"
@@ -222,6 +226,7 @@ fn witness_lines(witness: &Witness<'_>, files: &SourceFiles) -> Vec<String> {
         ),
     ];
     let family = witness.packet.flow.family();
+
     for TracedRule {
         table,
         chain,
@@ -235,6 +240,7 @@ fn witness_lines(witness: &Witness<'_>, files: &SourceFiles) -> Vec<String> {
             "      {script}, line {line}, {chain}: {target} ({comment})"
         ));
     }
+
     lines
 }
 
@@ -274,6 +280,7 @@ fn packet_words(packet: &Packet) -> String {
         ReversePath::Elsewhere => ", though the route back leads elsewhere",
         ReversePath::Nowhere => ", without a route back",
     };
+
     format!(
         "{}{message} from {source} to {destination}{original}, {state}, {place}{reverse_path}",
         flow.protocol
@@ -315,6 +322,7 @@ fn decider(passage: &ListTrace<'_>, files: &SourceFiles) -> String {
     let Some(last) = passage.tiers.last() else {
         return format!("no {direction} policy applies");
     };
+
     let rule = last
         .policies
         .last()

@@ -1,8 +1,8 @@
 //! The strict grammar of a bundle's scripts, which `render`, `verify`, `apply`, `reconcile` and
 //! `status` all pass.
 //!
-//! In: the texts of one node's scripts by file name, and the [`ExtensionSet`] that are allowed. Out:
-//! [`CheckedScripts`], which nothing else makes; or the first line that no version of palisade
+//! In: the texts of one node's scripts by file name, and the [`ExtensionSet`] that are allowed.
+//! Out: [`CheckedScripts`], which nothing else makes; or the first line that no version of palisade
 //! writes. What is accepted means to the stock tools what it means here: every byte is printable
 //! ASCII, every line is one that the tools read whole, and every word is written in the one form
 //! that palisade writes.

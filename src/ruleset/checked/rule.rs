@@ -95,6 +95,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
                 }
             }
         }
+
         Err("there is no target".to_owned())
     }
 
@@ -140,6 +141,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         let (stem, is_open) = word
             .strip_suffix('+')
             .map_or((word, false), |stem| (stem, true));
+
         let is_short = word.len() <= limits::INTERFACE;
         ensure(is_short && is_interface(stem), || {
             format!("bad interface `{word}`")
@@ -162,6 +164,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
     /// What stands behind `-m`.
     fn extension(&mut self) -> ReadResult<()> {
         let name = self.next_bare()?;
+
         match name {
             "comment" => self.comment(),
             "set" => self.negatable(Self::set),
@@ -216,6 +219,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             .get(name)
             .ok_or_else(|| format!("there is no set `{name}`"))?;
         let family = self.context.id.family;
+
         let fits = match set.kind {
             Some(SetKind::Nets(own)) => own == family && sides.len() == 1,
             Some(SetKind::Services(own)) => own == family && sides.len() == 2,
@@ -223,6 +227,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             None => false,
         };
         ensure(fits, || format!("`{name}` does not fit here"))?;
+
         Ok(RuleCondition::Set(name.to_owned(), sides))
     }
 
@@ -232,6 +237,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             "--dports" => Side::Destination,
             other => return Err(format!("unknown option `{other}` of `multiport`")),
         };
+
         ensure(self.has_protocol(&WITH_PORTS), || {
             "multiport without a protocol that has ports".to_owned()
         })?;
@@ -241,6 +247,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             .map(range)
             .collect::<Option<Vec<PortRange>>>();
         let ranges = ranges.ok_or_else(|| format!("bad ports `{words}`"))?;
+
         let slots: usize = ranges.iter().map(|range| range.slots()).sum();
         ensure(slots <= limits::MULTIPORT_SLOTS, || {
             format!("too many ports: `{words}`")
@@ -265,6 +272,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         ensure(self.has_protocol(&[protocol]), || {
             format!("`{option}` without its protocol")
         })?;
+
         let word = self.next_bare()?;
         let (kind, code) = match word.split_once('/') {
             Some((kind, code)) => (kind, Some(code)),
@@ -275,6 +283,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             let number = number.filter(|number| number.to_string() == text);
             number.ok_or_else(|| format!("bad ICMP type `{word}`"))
         };
+
         let icmp = Icmp {
             kind: number(kind)?,
             code: code.map(number).transpose()?,
@@ -289,11 +298,13 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         // `rpfilter_check` in net/ipv4/netfilter/ipt_rpfilter.c
         let is_early = self.context.id.kind != TableKind::Filter;
         ensure(is_early, || "rpfilter in the filter table".to_owned())?;
+
         let is_known =
             |row: &(bool, RuleCondition)| matches!(row.1, RuleCondition::ReversePath { .. });
         ensure(!self.conditions.iter().any(is_known), || {
             "rpfilter twice".to_owned()
         })?;
+
         let is_loose = self.skip("--loose");
         let _ = self.skip("--validmark");
         let is_negated = self.skip("--invert");
@@ -308,6 +319,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         ensure(is_tracked, || {
             "conntrack, in the table before connections are tracked".to_owned()
         })?;
+
         let (mut connection, mut last) = (ConntrackMatch::default(), None);
         loop {
             let is_behind_mark = self.peek() == Some("!");
@@ -328,6 +340,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             last = place.max(last);
             self.option_of_connection(&mut connection, is_negated)?;
         }
+
         ensure(connection != ConntrackMatch::default(), || {
             "conntrack without an option".to_owned()
         })?;
@@ -372,6 +385,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             }
             option => return Err(format!("unknown option `{option}` of `conntrack`")),
         }
+
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl<'text> CheckedSetReader<'text> {
         let unknown = || at(format!("unknown line `{line}`"));
         let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
+
         match verb {
             "create" => {
                 self.close()?;
@@ -130,6 +131,7 @@ impl<'text> CheckedSetReader<'text> {
         else {
             return Ok(());
         };
+
         match self.level {
             CheckLevel::Bundle(_) if kind != SetKind::Ports => {
                 let (is, needed) = (set.size(), SetSize::for_members(set.members.len()));
@@ -145,6 +147,7 @@ impl<'text> CheckedSetReader<'text> {
                 set.members.dedup();
             }
         }
+
         self.done.insert(name.to_owned(), set);
         Ok(())
     }

@@ -94,6 +94,7 @@ fn check_filter(id: TableId, table: &CheckedTable) -> Result<(), String> {
             return Err(missing_hook(chain));
         }
     }
+
     let local = match id.family {
         Family::V4 => "pal-local4",
         Family::V6 => "pal-local6",
@@ -114,12 +115,14 @@ fn check_early(table: &CheckedTable) -> Result<(), String> {
     if hooks.peek().is_none() {
         return Err("no chain of the kernel leads into it".to_owned());
     }
+
     for (chain, _) in hooks {
         let rules = table.chains.get(&format!("{PREFIX}{chain}"));
         if rules.is_none_or(Vec::is_empty) {
             return Err(format!("`pal-{chain}` has no rule"));
         }
     }
+
     Ok(())
 }
 
@@ -136,6 +139,7 @@ impl RequiredRule {
             .iter()
             .position(takes_everything)
             .unwrap_or(rules.len());
+
         let met = rules.iter().take(end + 1);
         match met.into_iter().any(|rule| self.is(rule, local)) {
             true => Ok(()),

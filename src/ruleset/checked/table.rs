@@ -146,6 +146,7 @@ impl CheckedTableReader<'_> {
             rules.push(rule);
             return Ok(());
         }
+
         let rules = self.table.built_in.get_mut(chain);
         let rules = rules.ok_or_else(|| format!("there is no chain `{chain}`"))?;
         if matches!(self.level, CheckLevel::Bundle(_)) {
@@ -154,6 +155,7 @@ impl CheckedTableReader<'_> {
             })?;
             ensure(rules.is_empty(), || format!("a second rule in `{chain}`"))?;
         }
+
         rules.push(rule);
         Ok(())
     }
@@ -183,12 +185,14 @@ impl CheckedTable {
         for chain in self.built_in.keys() {
             self.descend(chain, 0, &mut used)?;
         }
+
         self.check_reverse_paths()?;
         let unused = self
             .chains
             .keys()
             .map(String::as_str)
             .filter(|name| !used.contains_key(name));
+
         let unused: Vec<&str> = unused.collect();
         ensure(unused.is_empty(), || {
             format!("no packet gets to {}", unused.join(", "))

@@ -91,6 +91,7 @@ fn rule_of(family: &str, conditions: &str) -> Result<CheckedScripts, ScriptError
         "v4" => (changed, sized(plain)),
         _ => (plain, sized(changed)),
     };
+
     let files = [
         ("sets.ipset", SETS),
         ("filter.v4.rules", &v4),
@@ -143,6 +144,7 @@ fn lines_are_as_long_as_the_tools_read() {
             assert_eq!(read.is_ok(), is_read, "{extra}: {read:?}");
         }
     }
+
     let open = SETS.trim_end();
     assert_eq!(
         refusal(open, FILTER),
@@ -205,6 +207,7 @@ fn rules_have_one_form() {
         let read = rule(&text, &[]);
         assert!(read.is_err(), "{refused}");
     }
+
     for taken in [
         "-s 10.0.0.1 -j DROP",
         "-s 10.0.0.1/32 ! -d 10.0.0.0/8 ! -i eth0.1 -p 6 -j DROP",
@@ -290,6 +293,7 @@ fn lines_are_those_of_bundles() {
         let read = rule(line, &[]);
         assert!(read.is_err(), "{line}");
     }
+
     for (from, to) in [
         ("*filter", "*nat"),
         ("*filter", "* filter"),
@@ -446,6 +450,7 @@ fn early_tables_have_jumps_of_their_own() {
                -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n";
     let read = |raw: &str| read_all(SETS, FILTER, Some(raw), &ExtensionSet::default());
     read(raw).unwrap();
+
     for (from, to) in [
         (
             "-I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\n",
@@ -461,6 +466,7 @@ fn early_tables_have_jumps_of_their_own() {
     ] {
         assert!(read(&raw.replace(from, to)).is_err(), "{from} to {to}");
     }
+
     assert!(read("*raw\nCOMMIT\n").is_err());
 }
 
@@ -540,6 +546,7 @@ fn extensions_drop_or_observe() {
         assert!(!read.extensions().is_empty(), "{taken}");
         assert!(rule(&text, &[]).is_err(), "{taken}");
     }
+
     for refused in [
         "-p tcp -m tcp --dport 22 -j ACCEPT",
         "-p tcp -m tcp --dport 22 -j RETURN",
@@ -562,6 +569,7 @@ fn extensions_drop_or_observe() {
         let read = rule(&format!("-A pal-from-endpoint {refused}"), &NAMES);
         assert!(read.is_err(), "{refused}");
     }
+
     assert!(rule("-A INPUT -p tcp -m tcp --dport 22 -j DROP", &NAMES).is_err());
 }
 
@@ -574,6 +582,7 @@ fn begun(known: &KnownExtension) -> (&'static str, String) {
     let protocol = known
         .protocol
         .map(|protocol| format!("-p {} ", protocol.keyword()));
+
     (
         family,
         format!("{}-m {}", protocol.unwrap_or_default(), known.name),
@@ -651,6 +660,7 @@ fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
         .iter()
         .flat_map(|word| behind.map(|behind| (word, behind)))
         .collect();
+
     for known in matches() {
         let (family, begun) = begun(known);
         let option = known.options.first().unwrap();
@@ -730,6 +740,7 @@ fn what_could_widen_is_never_allowed() {
         );
         assert!(!ExtensionSet::every().has(name), "{name}");
     }
+
     for name in ["tcp", "mark", "addrtype", "REJECT", "NFLOG", "LOG", "limit"] {
         assert!(ExtensionSet::every().has(name), "{name}");
     }

@@ -122,6 +122,7 @@ fn words(command: &str, flow: &Flow) -> Vec<String> {
         (_, Some(message)) => format!("{keyword}/{}/{}", message.kind, message.code),
         (_, None) => format!("proto/{}", flow.protocol.number()),
     };
+
     let mut words = vec![command.to_owned(), "world.yaml".to_owned(), "-q".to_owned()];
     words.extend(
         [
@@ -134,12 +135,14 @@ fn words(command: &str, flow: &Flow) -> Vec<String> {
         ]
         .map(str::to_owned),
     );
+
     let ports = flow.ports.filter(|_| flow.protocol.has_ports());
     words.extend(
         ports
             .into_iter()
             .flat_map(|ports| ["--source-port".to_owned(), ports.source.to_string()]),
     );
+
     words
 }
 
@@ -148,10 +151,12 @@ fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
     let Some(around) = Cidr::around(flow.source, if flow.source.is_ipv4() { 8 } else { 32 }) else {
         return;
     };
+
     let question = question(flow, around);
     let Ok(cases) = question.cases(evaluator, &CompileOptions::default()) else {
         return;
     };
+
     let groups = explain::answer(evaluator, &cases);
     let mut dice = Dice(7);
     for _ in 0..SAMPLES {
@@ -199,6 +204,7 @@ fn question(flow: &Flow, from: Cidr) -> Query {
         message,
     };
     let source_port = flow.ports.map(|PortPair { source, .. }| source);
+
     Query {
         from: EndpointPattern::Addresses(from),
         to: EndpointPattern::Addresses(Cidr::host(flow.destination)),
@@ -218,6 +224,7 @@ fn matching(group: &ExplainedGroup<'_>) -> Vec<usize> {
         .iter()
         .chain(&group.ingress)
         .flat_map(|way: &PolicyTrace<'_>| &way.tiers);
+
     let rules = tiers
         .flat_map(|tier| &tier.policies)
         .flat_map(|policy| &policy.rules);

@@ -75,6 +75,7 @@ fn assertions_hold_for_every_packet_or_have_a_counter_example() {
             drawn + seen[3],
         );
     }
+
     assert!(
         held > 300 && failed > 300 && drawn > 500,
         "{held} hold, {failed} fail, {empty} are empty, for {drawn} packets"
@@ -95,6 +96,7 @@ fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize;
         assertions::prove(&resolved, &assertions, true).map_err(|problem| problem.message)?;
     let evaluator = Evaluator::new(&resolved);
     let mut seen = [0; 4];
+
     for (assertion, verdict) in written.iter().zip(&proof.verdicts) {
         let speaks_against =
             |flow: &Flow| evaluator.decide(flow).is_allowed() != assertion.is_allow;
@@ -133,6 +135,7 @@ fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize;
             }
         }
     }
+
     Ok(seen)
 }
 
@@ -162,6 +165,7 @@ fn is_touched(
             ));
         }
     }
+
     Ok(())
 }
 
@@ -185,13 +189,15 @@ fn parse(written: &[Assertion]) -> Result<Vec<assertions::Assertion>, String> {
         )
         .map_err(|error| error.to_string())?;
     }
+
     let mut files = SourceFiles::default();
     let file = files
         .add("assertions.yaml", text.clone())
         .map_err(|_| "too long")?;
-    let mut found = Diagnostics::default();
-    let assertions = assertions::read(&files, &[file], &mut found);
-    let problem = found
+    let mut diagnostics = Diagnostics::default();
+    let assertions = assertions::read(&files, &[file], &mut diagnostics);
+
+    let problem = diagnostics
         .sorted()
         .into_iter()
         .next()
@@ -208,6 +214,7 @@ fn assertion(dice: &mut Dice, inventory: &Inventory, flows: &[Flow]) -> Assertio
         .map(|_| who(dice, inventory, flow.destination))
         .collect();
     let what = (0..dice.below(3)).map(|_| what(dice, &flow)).collect();
+
     Assertion {
         is_allow: dice.below(2) == 0,
         from,
@@ -228,6 +235,7 @@ fn who(dice: &mut Dice, inventory: &Inventory, near: IpAddr) -> Who {
         .expect("an endpoint");
     let endpoint = owner.filter(|_| dice.below(3) > 0).unwrap_or(some);
     let namespace = endpoint.namespace.to_string();
+
     match dice.below(9) {
         0 => Who::Any,
         1 => Who::Outside,
@@ -269,6 +277,7 @@ fn who(dice: &mut Dice, inventory: &Inventory, near: IpAddr) -> Who {
 fn what(dice: &mut Dice, flow: &Flow) -> What {
     let (number, name) = dice.pick(&[(6, "tcp"), (17, "udp"), (132, "sctp")]);
     let port = flow.ports.map_or(80, |ports| ports.destination).max(1);
+
     match (dice.below(6), flow.icmp) {
         (0, _) => What::Any,
         (1, _) => What::Protocol(number, name),
@@ -347,6 +356,7 @@ impl What {
         let is_other_family = |number: u8| {
             (number == 1 && !flow.source.is_ipv4()) || (number == 58 && flow.source.is_ipv4())
         };
+
         match self {
             What::Any => true,
             What::Protocol(number, _) => is_own(number) && !is_other_family(number),
@@ -383,6 +393,7 @@ impl Assertion {
             .from
             .iter()
             .any(|who| who.means(flow.source, from, inventory));
+
         let is_to = self
             .to
             .iter()

@@ -55,6 +55,7 @@ fn on_first_node(policies: &str, destination: &str, protocol: u8, port: u16) -> 
         state: State::New,
         route_back: RouteBack::Same,
     };
+
     kernels
         .expect("palisade takes this")
         .first()
@@ -95,6 +96,7 @@ fn not_selector_excludes_by_label_and_not_by_address() {
 #[test]
 fn long_lists_of_sctp_ports_match() {
     let ports: Vec<String> = (0..16).map(|step| (100 + 2 * step).to_string()).collect();
+
     for (field, listed, other) in [
         ("ports", Verdict::Drop, Verdict::Accept),
         ("notPorts", Verdict::Accept, Verdict::Drop),
@@ -124,6 +126,7 @@ fn ties_of_kinds_go_by_calicos_names() {
                    ClusterNetworkPolicy\nmetadata: {name: p}\nspec: {tier: Admin, priority: 5, \
                    subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: \
                    [0.0.0.0/0]}]}]}\n";
+
     assert_eq!(
         on_first_node(&(calico + cluster), "10.1.1.3", 6, 80),
         Verdict::Accept
@@ -144,6 +147,7 @@ fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
              {namespace}}}}}}}]}}]}}\n"
         )
     };
+
     let others = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: named, namespace: one}\nspec: \
                   {nodeName: b, containers: [{ports: [{name: web, containerPort: 80}]}]}\nstatus: \
                   {podIP: 10.1.2.9}\n---\napiVersion: projectcalico.org/v3\nkind: \
@@ -152,6 +156,7 @@ fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
         on_first_node(&(policy("one") + others), "10.1.2.9", 6, 80),
         Verdict::Drop
     );
+
     assert_eq!(
         on_first_node(&(policy("two") + others), "10.1.2.9", 6, 80),
         Verdict::Accept

@@ -52,6 +52,7 @@ fn a_packet_is_gained_or_lost_where_the_evaluators_differ() {
         turned += counts.0;
         shown += counts.1;
     }
+
     assert!(
         turned > 100 && shown > 100,
         "{turned} packets turned, {shown} witnesses"
@@ -100,6 +101,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
         )
     };
     let mut turned = 0;
+
     for packet in packets {
         let flow = packet.flow();
         let ends =
@@ -137,6 +139,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
             ));
         }
     }
+
     Ok((turned, witnesses(&difference, verdicts)?))
 }
 
@@ -191,6 +194,7 @@ fn witnesses(
             shown += 1;
         }
     }
+
     Ok(shown)
 }
 
@@ -208,9 +212,11 @@ pub(super) fn peer(
             .find(|endpoint| endpoint.addresses.contains(&address));
         owner.map(named)
     });
+
     if old != new {
         return None;
     }
+
     let is_it = |identity: &MatchedIdentity<'_>| match (identity, &old) {
         (
             MatchedIdentity::Endpoints {
@@ -235,6 +241,7 @@ pub(super) fn peer(
         | (MatchedIdentity::Endpoints { .. }, None)
         | (MatchedIdentity::Outside(_), Some(_)) => false,
     };
+
     difference
         .peers
         .iter()
@@ -253,6 +260,7 @@ fn named(endpoint: &Endpoint) -> (String, String, String) {
         .as_ref()
         .filter(|owner| &*owner.kind != "Node");
     let (kind, name) = owner.map_or((kind, &endpoint.name), |owner| (&*owner.kind, &owner.name));
+
     (
         endpoint.namespace.to_string(),
         kind.to_owned(),

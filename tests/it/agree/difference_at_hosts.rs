@@ -59,6 +59,7 @@ fn a_node_owes_something_else_where_a_host_endpoint_differs() {
             Err(problem) => panic!("seed {seed}: {problem}\n{}", manifests::yaml(&old)),
         }
     }
+
     assert!(
         turned > 100 && shown > 50,
         "{turned} packets turned, {shown} witnesses"
@@ -77,6 +78,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
     let difference = diff::between(&before, &after, &options);
     let states = [Evaluator::new(&before), Evaluator::new(&after)];
     let mut turned = 0;
+
     for packet in packets
         .iter()
         .filter(|packet| packet.original.is_none() && packet.state == Known::New)
@@ -104,6 +106,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
             ));
         }
     }
+
     Ok((turned, witnesses(&difference, &states)?))
 }
 
@@ -122,6 +125,7 @@ fn turns(
             owed.is_untracked && owed.verdict != packet::Verdict::Drop,
         ))
     };
+
     let at_endpoints = |evaluator: &Evaluator<'_, '_>| {
         let decision = evaluator.decide(&packet.flow);
         [decision.egress, decision.ingress]
@@ -132,6 +136,7 @@ fn turns(
         .ports
         .is_some_and(|ports| ports.source == 0 || ports.destination == 0);
     let [old, new] = states;
+
     !is_zero && fate(old) != fate(new) && at_endpoints(old) == at_endpoints(new)
 }
 
@@ -180,6 +185,7 @@ fn tells(
             Direction::Egress => block.to.contains(&to) && block.from.iter().any(is_of_node),
         });
     let mut portions = change.gained.iter().chain(&change.lost);
+
     is_here
         && is_between
         && portions.any(|portion| {
@@ -216,6 +222,7 @@ fn witnesses(
             shown += 1;
         }
     }
+
     Ok(shown)
 }
 
@@ -235,6 +242,7 @@ fn verdicts(
         .parse()
         .ok()
     };
+
     let address = |end: &WitnessEnd<'_>| {
         end.address
             .or_else(|| end.host.and_then(|_| any(witness.family)))
@@ -261,6 +269,7 @@ fn verdicts(
         hosts.all().any(|known| known == id).then_some(id)
     };
     let ids = [met(old.resolved())?, met(new.resolved())?];
+
     let passes = |evaluator: &Evaluator<'_, '_>, id| {
         let outcome = evaluator
             .of_host(id, at.way.list(), at.direction, &flow)

@@ -16,12 +16,14 @@ pub(super) fn some(dice: &mut Dice, nodes: usize) -> Vec<Host> {
     if dice.chance(30) {
         return Vec::new();
     }
+
     let places = dice.pick(&[
         Places::Interfaces,
         Places::Interfaces,
         Places::WithEverywhere,
         Places::All,
     ]);
+
     let hosts = 1 + dice.below(3 * nodes);
     (0..hosts)
         .map(|index| host(dice, index, nodes, places))
@@ -33,6 +35,7 @@ pub(super) fn add_policies(dice: &mut Dice, world: &mut World, tiers: &[String])
     if world.hosts.is_empty() {
         return;
     }
+
     world
         .policies
         .iter_mut()
@@ -40,6 +43,7 @@ pub(super) fn add_policies(dice: &mut Dice, world: &mut World, tiers: &[String])
     world
         .policies
         .extend((0..2 + dice.below(4)).map(|_| host_policy(dice, tiers)));
+
     for (name, stage) in [("u", Stage::Untracked), ("v", Stage::PreDnat)] {
         world
             .policies
@@ -69,12 +73,14 @@ fn host(dice: &mut Dice, index: usize, nodes: usize, places: Places) -> Host {
         (_, _) => Some(dice.word(&INTERFACES[..2])),
     };
     let least = usize::from(interface.is_none());
+
     let mut addresses: Vec<IpAddr> = dice.some(least, 2, |dice| {
         let v4 = dice.chance(60);
         own_address(node, v4)
     });
     addresses.sort_unstable();
     addresses.dedup();
+
     let mut labels = labels(dice);
     claim_a_namespace(dice, &mut labels);
     Host {
@@ -104,6 +110,7 @@ fn failsafe(dice: &mut Dice) -> Failsafe {
             net(&dice.word(&V6))
         }
     });
+
     Failsafe {
         protocol: dice.pick(&[TCP, UDP]),
         net,
@@ -119,12 +126,14 @@ fn in_stage(dice: &mut Dice, policy: &mut Policy) {
     if policy.namespace.is_some() {
         return;
     }
+
     policy.stage = match dice.below(10) {
         0..=3 => Stage::Plain,
         4 | 5 => Stage::Forwarded,
         6 | 7 => Stage::Untracked,
         _ => Stage::PreDnat,
     };
+
     if policy.stage == Stage::PreDnat {
         before_dnat(policy);
     }
@@ -142,6 +151,7 @@ fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
     let [ingress, egress] =
         [Way::Ingress, Way::Egress].map(|way| dice.some(0, 4, |dice| profile_rule(dice, way)));
     let drawn = calico(dice, name, false, tiers);
+
     let mut policy = Policy::Calico(CalicoPolicy {
         selector: dice.maybe(70, |dice| selector(dice, 1)),
         namespaces: None,
@@ -151,6 +161,7 @@ fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
         ..drawn
     });
     in_stage(dice, &mut policy);
+
     policy
 }
 
@@ -168,14 +179,15 @@ fn early_policy(dice: &mut Dice, name: &str, stage: Stage) -> Policy {
         egress,
         ..CalicoPolicy::default()
     };
+
     if stage == Stage::PreDnat {
         before_dnat(&mut policy);
     }
+
     Policy::Calico(policy)
 }
 
-/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint",
-/// "Pre-DNAT policy" and "Whose a packet is").
+/// Takes back what palisade refuses by design (semantics §10.16, §10.17, §10.23).
 pub(super) fn settle(world: &mut World) {
     let mut all: Vec<Policy> = world
         .policies
@@ -190,6 +202,7 @@ pub(super) fn settle(world: &mut World) {
             .iter()
             .any(|host| host.node == node && host.interface.is_none())
     };
+
     for policy in &mut all {
         let hosts = cluster.hosts_of(policy);
         let Policy::Calico(policy) = policy else {
@@ -210,6 +223,7 @@ pub(super) fn settle(world: &mut World) {
                 .for_each(|rule| of_original(&mut rule.destination));
         }
     }
+
     let staged = all.split_off(world.policies.len());
     world.policies = all;
     world
@@ -226,6 +240,7 @@ fn of_original(destination: &mut Entity) {
         .retain(|port| matches!(port, Port::Numbers(..)));
     destination.not_ports.truncate(4);
     destination.ports.truncate(3);
+
     let selects = destination.selector.is_some()
         || destination.namespaces.is_some()
         || !destination.account_names.is_empty();

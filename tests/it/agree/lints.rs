@@ -63,6 +63,7 @@ fn what_lints_say_is_so() {
             ),
         }
     }
+
     assert!(
         told.shadowed >= 300 && told.shadowed_but_live >= 150,
         "hardly any: {told:?}"
@@ -81,13 +82,16 @@ fn judge(dice: &mut Dice, world: &World) -> Result<Told, String> {
     let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(dice, world)).collect();
     let (claims, contradictions) = findings(dice, world, &input)?;
     refuse_change(&mut input, &claims, &packets)?;
+
     let mut told = Told {
         contradictions,
         ..Told::default()
     };
+
     for claim in &claims {
         told += judge_claim(&mut input, claim, &packets)?;
     }
+
     Ok(told)
 }
 
@@ -99,10 +103,11 @@ fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>
         &input.inventory,
         &mut Diagnostics::default(),
     );
-    let mut found = Diagnostics::default();
-    lint::all(&resolved, &LintLevels::default(), &mut found);
+
+    let mut diagnostics = Diagnostics::default();
+    lint::all(&resolved, &LintLevels::default(), &mut diagnostics);
     let places = |code: Code| -> Vec<Span> {
-        let of_code = found
+        let of_code = diagnostics
             .sorted()
             .into_iter()
             .filter(move |finding| finding.code == code);
@@ -112,6 +117,7 @@ fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>
             .collect()
     };
     let mut claims = Vec::new();
+
     for code in [Code::ShadowedRule, Code::EmptyPeer] {
         for place in places(code) {
             claims.push(
@@ -120,6 +126,7 @@ fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>
             );
         }
     }
+
     let contradictions = places(Code::SelectorContradiction);
     contradictions
         .iter()
@@ -133,6 +140,7 @@ fn claim(resolved: &ResolvedPolicy<'_>, code: Code, place: Span) -> Option<Claim
         true => rule.span == place,
         false => [rule.places.source, rule.places.destination].contains(&place),
     };
+
     resolved.policies.policies().find_map(|(tier, policy)| {
         Direction::BOTH.into_iter().find_map(|direction| {
             let number = policy.rules(direction)?.iter().find(is_at)?.number;
@@ -163,6 +171,7 @@ fn contradicts(
     let written: Vec<_> = written
         .filter(|written| selector::contradicts(&written.expr))
         .collect();
+
     let mut labels: Vec<Labels> = (0..50).map(|_| random::labels(dice)).collect();
     labels.extend(
         world
@@ -173,6 +182,7 @@ fn contradicts(
             .chain(world.accounts.values())
             .cloned(),
     );
+
     if let Some(wrong) = written
         .iter()
         .find(|written| labels.iter().any(|labels| written.expr.matches(labels)))
@@ -189,6 +199,7 @@ fn contradicts(
         .iter()
         .filter(|written| !is_negative(written.field))
         .filter_map(|written| written.part_of);
+
     let ids: BTreeSet<SelectorId> = whole.chain(contradictory_at(resolved, place)).collect();
     match ids.iter().find(|id| !resolved.members(**id).is_empty()) {
         Some(id) => Err(format!(
@@ -255,6 +266,7 @@ fn refuse_change(input: &mut Input, claims: &[Claim], packets: &[Packet]) -> Res
                 .for_each(|rules| rules.retain(|rule| rule.number != claim.number));
         }
     }
+
     let after = verdicts(input, packets);
     input.policies.tiers = tiers;
     match packets
@@ -276,6 +288,7 @@ fn verdicts(input: &Input, packets: &[Packet]) -> Vec<[Option<bool>; 2]> {
         &mut Diagnostics::default(),
     );
     let evaluator = Evaluator::new(&resolved);
+
     let decisions = packets
         .iter()
         .map(|packet| evaluator.decide(&packet.flow()));
@@ -312,6 +325,7 @@ fn judge_claim(input: &mut Input, claim: &Claim, packets: &[Packet]) -> Result<T
         .take(NEAR)
         .flat_map(|packet| on_other_ports(packet))
         .collect();
+
     let comes = [packets, &near].into_iter().any(|packets| {
         matching(input, claim, all.clone(), packets)
             .iter()
@@ -323,6 +337,7 @@ fn judge_claim(input: &mut Input, claim: &Claim, packets: &[Packet]) -> Result<T
             policy.key
         ));
     }
+
     let is_shadow = *code == Code::ShadowedRule;
     let (shadowed, empty) = (usize::from(is_shadow), usize::from(!is_shadow));
     Ok(Told {
@@ -364,10 +379,12 @@ fn matching<'packets>(
         egress,
         ..claim.policy.clone()
     };
+
     input.policies.tiers = vec![Tier {
         policies: vec![policy],
         ..claim.tier.clone()
     }];
+
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,
@@ -385,6 +402,7 @@ fn matching<'packets>(
             .flat_map(|policy| policy.rules)
             .map(|rule| rule.number)
     };
+
     packets
         .iter()
         .flat_map(|packet| numbers(packet).map(move |number| (packet, number)))
@@ -437,6 +455,7 @@ fn change_rule(dice: &mut Dice, rule: &mut world::Rule) {
             None,
         );
     }
+
     let has_ports = rule
         .protocol
         .is_some_and(|protocol| [6, 17, 132].contains(&protocol.number));
@@ -444,6 +463,7 @@ fn change_rule(dice: &mut Dice, rule: &mut world::Rule) {
         let port = dice.pick(&PORTS);
         rule.destination.not_ports = vec![Port::Numbers(port, port)];
     }
+
     for entity in [&mut rule.source, &mut rule.destination] {
         if entity.service.is_none() && dice.chance(60) {
             change_entity(dice, entity);

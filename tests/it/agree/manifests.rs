@@ -27,18 +27,22 @@ pub(crate) fn yaml(world: &World) -> String {
                 .map(|address| format!("{{type: InternalIP, address: '{address}'}}")),
         );
     }
+
     for (name, labels) in &world.namespaces {
         out.object("v1", "Namespace", None, name, labels);
     }
+
     for ((namespace, name), labels) in &world.accounts {
         out.object("v1", "ServiceAccount", Some(namespace), name, labels);
     }
+
     for pod in &world.pods {
         match &pod.workload {
             None => out.pod(pod),
             Some(workload) => out.workload(pod, workload),
         }
     }
+
     world.hosts.iter().for_each(|host| out.host(host));
     world
         .profiles
@@ -51,6 +55,7 @@ pub(crate) fn yaml(world: &World) -> String {
         .enumerate()
         .for_each(|(index, backends)| out.backends(index, backends));
     world.tiers.iter().for_each(|tier| out.tier(tier));
+
     for policy in &world.policies {
         match policy {
             Policy::Calico(policy) => out.calico(policy),
@@ -58,6 +63,7 @@ pub(crate) fn yaml(world: &World) -> String {
             Policy::Cluster(policy) => out.cluster(policy),
         }
     }
+
     world.staged.iter().for_each(|staged| out.staged(staged));
     out.text
 }
@@ -113,12 +119,15 @@ impl Out {
         if let Some(node) = pod.node {
             self.line(1, format!("nodeName: node-{node}"));
         }
+
         if let Some(account) = &pod.account {
             self.line(1, format!("serviceAccountName: {account}"));
         }
+
         if pod.host_network {
             self.line(1, "hostNetwork: true");
         }
+
         self.line(1, "containers:");
         self.line(1, "- name: main");
         let ports = pod.ports.iter().map(|port| {
@@ -141,6 +150,7 @@ impl Out {
                 if pod.finished { "Succeeded" } else { "Running" }
             ),
         );
+
         self.texts(
             1,
             "podIPs",
@@ -156,6 +166,7 @@ impl Out {
         } else {
             "GlobalNetworkSet"
         };
+
         self.object(
             "projectcalico.org/v3",
             kind,
@@ -164,6 +175,7 @@ impl Out {
             &set.labels,
         );
         self.line(0, "spec:");
+
         self.line(
             1,
             format!(
@@ -187,6 +199,7 @@ impl Out {
                 .iter()
                 .map(|(protocol, port)| format!("{{protocol: {}, port: {port}}}", word(*protocol)))
         };
+
         match backends.slice {
             true => {
                 self.object(
@@ -251,6 +264,7 @@ impl Out {
             1,
             format!("defaultAction: {}", if tier.pass { "Pass" } else { "Deny" }),
         );
+
         if let Some(order) = tier.order {
             self.line(1, format!("order: {order}"));
         }
@@ -262,6 +276,7 @@ impl Out {
         } else {
             "GlobalNetworkPolicy"
         };
+
         self.object(
             "projectcalico.org/v3",
             kind,
@@ -270,6 +285,7 @@ impl Out {
             &Labels::new(),
         );
         self.line(0, "spec:");
+
         self.calico_spec(policy, self.text.len(), false);
     }
 
@@ -278,12 +294,15 @@ impl Out {
         if let Some(tier) = &policy.tier {
             self.line(1, format!("tier: {tier}"));
         }
+
         if delete {
             return;
         }
+
         if let Some(order) = policy.order {
             self.line(1, format!("order: {order}"));
         }
+
         self.selector(1, "selector", policy.selector.as_ref());
         self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
         self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
@@ -292,14 +311,17 @@ impl Out {
             "types",
             once(policy.types.iter().map(|way| way_word(*way).to_owned())),
         );
+
         if policy.stage != Stage::Plain {
             self.line(1, "applyOnForward: true");
         }
+
         match policy.stage {
             Stage::Plain | Stage::Forwarded => {}
             Stage::Untracked => self.line(1, "doNotTrack: true"),
             Stage::PreDnat => self.line(1, "preDNAT: true"),
         }
+
         self.rules(&policy.ingress, &policy.egress);
         if self.text.len() == begun {
             self.line(1, "{}");
@@ -329,9 +351,11 @@ impl Out {
             Action::Log => "Log",
         };
         self.line(1, format!("- action: {action}"));
+
         if let Some(version) = rule.version {
             self.line(2, format!("ipVersion: {version}"));
         }
+
         for (field, protocol) in [
             ("protocol", rule.protocol),
             ("notProtocol", rule.not_protocol),
@@ -350,15 +374,18 @@ impl Out {
                 );
             }
         }
+
         for (field, icmp) in [("icmp", rule.icmp), ("notICMP", rule.not_icmp)] {
             if let Some((kind, code)) = icmp {
                 let code = code.map_or_else(String::new, |code| format!(", code: {code}"));
                 self.line(2, format!("{field}: {{type: {kind}{code}}}"));
             }
         }
+
         if rule.http {
             self.line(2, "http: {methods: [GET]}");
         }
+
         self.entity("source", &rule.source);
         self.entity("destination", &rule.destination);
     }
@@ -372,17 +399,20 @@ impl Out {
         self.selector(3, "selector", entity.selector.as_ref());
         self.selector(3, "notSelector", entity.not_selector.as_ref());
         self.selector(3, "namespaceSelector", entity.namespaces.as_ref());
+
         if entity.accounts.is_some() || !entity.account_names.is_empty() {
             self.line(3, "serviceAccounts:");
             self.texts(4, "names", once(entity.account_names.iter().cloned()));
             self.selector(4, "selector", entity.accounts.as_ref());
         }
+
         if let Some((namespace, name)) = &entity.service {
             let namespace = namespace
                 .as_ref()
                 .map_or_else(String::new, |namespace| format!(", namespace: {namespace}"));
             self.line(3, format!("services: {{name: {name}{namespace}}}"));
         }
+
         self.texts(3, "ports", entity.ports.iter().map(port));
         self.texts(3, "notPorts", entity.not_ports.iter().map(port));
         if self.text.len() == begun {
@@ -409,6 +439,7 @@ impl Out {
             "policyTypes",
             policy.types.iter().map(|way| way_word(*way).to_owned()),
         );
+
         for (field, other, rules) in [
             ("ingress", "from", &policy.ingress),
             ("egress", "to", &policy.egress),
@@ -449,11 +480,13 @@ impl Out {
         self.line(0, "spec:");
         self.line(1, format!("orchestrator: {}", workload.orchestrator));
         self.line(1, format!("node: {node}"));
+
         match workload.orchestrator.as_str() {
             "k8s" => self.line(1, format!("pod: {}", pod.name)),
             "cni" => self.line(1, format!("containerID: {}", pod.name)),
             _ => self.line(1, format!("workload: {}", pod.name)),
         }
+
         self.line(1, "endpoint: eth0");
         self.texts(
             1,
@@ -466,9 +499,11 @@ impl Out {
             }),
         );
         self.texts(1, "profiles", workload.profiles.iter().cloned());
+
         if let Some(account) = &pod.account {
             self.line(1, format!("serviceAccountName: {account}"));
         }
+
         self.ports(&pod.ports);
     }
 
@@ -482,15 +517,18 @@ impl Out {
         );
         self.line(0, "spec:");
         self.line(1, format!("node: node-{}", host.node));
+
         if let Some(interface) = &host.interface {
             self.line(1, format!("interfaceName: {}", quoted(interface)));
         }
+
         self.texts(
             1,
             "expectedIPs",
             host.addresses.iter().map(|address| format!("'{address}'")),
         );
         self.texts(1, "profiles", once(host.profiles.iter().cloned()));
+
         self.ports(&host.ports);
     }
 
@@ -515,6 +553,7 @@ impl Out {
             &Labels::new(),
         );
         self.line(0, "spec:");
+
         let begun = self.text.len();
         self.labels(1, "labelsToApply", &profile.labels);
         self.rules(&profile.ingress, &profile.egress);
@@ -540,6 +579,7 @@ impl Out {
             ),
             Policy::Cluster(_) => unreachable!("there is no such kind"),
         };
+
         self.object(
             "projectcalico.org/v3",
             kind,
@@ -548,6 +588,7 @@ impl Out {
             &Labels::new(),
         );
         self.line(0, "spec:");
+
         let action = match staged.action {
             StagedAction::Unsaid | StagedAction::Set => "Set",
             StagedAction::Learn => "Learn",
@@ -555,9 +596,11 @@ impl Out {
             StagedAction::Delete => "Delete",
         };
         let begun = self.text.len();
+
         if staged.action != StagedAction::Unsaid {
             self.line(1, format!("stagedAction: {action}"));
         }
+
         let delete = staged.action == StagedAction::Delete;
         match &staged.policy {
             Policy::Calico(policy) => self.calico_spec(policy, begun, delete),
@@ -573,6 +616,7 @@ impl Out {
             Rank::OldAdmin => ("v1alpha1", "AdminNetworkPolicy", None),
             Rank::OldBaseline => ("v1alpha1", "BaselineAdminNetworkPolicy", None),
         };
+
         self.object(
             &format!("policy.networking.k8s.io/{version}"),
             kind,
@@ -581,12 +625,15 @@ impl Out {
             &Labels::new(),
         );
         self.line(0, "spec:");
+
         if let Some(tier) = tier {
             self.line(1, format!("tier: {tier}"));
         }
+
         if policy.rank != Rank::OldBaseline {
             self.line(1, format!("priority: {}", policy.priority));
         }
+
         self.line(1, format!("subject: {{{}}}", cluster_pods(&policy.subject)));
         for (field, other, rules) in [
             ("ingress", "from", &policy.ingress),
@@ -632,6 +679,7 @@ fn cluster_rule(rule: &ClusterRule, other: &str, new: bool) -> String {
         ),
         ClusterPeer::Nodes(nodes) => format!("{{nodes: {}}}", label_selector(nodes)),
     });
+
     let ports: Vec<String> = rule
         .ports
         .iter()
@@ -644,11 +692,13 @@ fn cluster_rule(rule: &ClusterRule, other: &str, new: bool) -> String {
         })
         .collect();
     let field = if new { "protocols" } else { "ports" };
+
     let ports = if ports.is_empty() {
         String::new()
     } else {
         format!(", {field}: [{}]", ports.join(", "))
     };
+
     format!(
         "{{action: {action}, {other}: [{}]{ports}}}",
         peers.collect::<Vec<_>>().join(", ")
@@ -721,6 +771,7 @@ fn kubernetes_rule(rule: &KubernetesRule, other: &str) -> String {
     let list = |field: &str, items: &[String]| {
         (!items.is_empty()).then(|| format!("{field}: [{}]", items.join(", ")))
     };
+
     let fields: Vec<String> = list(other, &peers)
         .into_iter()
         .chain(list("ports", &ports))
@@ -782,6 +833,7 @@ fn label_selector(selector: &LabelSelector) -> String {
     let labels = (!labels.is_empty()).then(|| format!("matchLabels: {{{}}}", labels.join(", ")));
     let expressions = (!expressions.is_empty())
         .then(|| format!("matchExpressions: [{}]", expressions.join(", ")));
+
     format!(
         "{{{}}}",
         labels
@@ -807,6 +859,7 @@ fn expression(selector: &Selector) -> String {
             parts.iter().map(expression).collect::<Vec<_>>().join(sign)
         )
     };
+
     match selector {
         Selector::All => "all()".to_owned(),
         Selector::Global => "global()".to_owned(),

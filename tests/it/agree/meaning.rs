@@ -1,5 +1,5 @@
-//! What policies mean, straight from `calico-reference.md` and `decisions.md`: one packet, one
-//! verdict, by looking at everything there is. Slow, short, and without a line of palisade's.
+//! What policies mean, straight from `docs/semantics.md`: one packet, one verdict,
+//! by looking at everything there is. Slow, short, and without a line of palisade's.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ struct Member<'world> {
     ports: &'world [NamedPort],
 }
 
-/// The lists of policy that an endpoint has (reference §4.2).
+/// The lists of policy that an endpoint has (semantics §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     Normal,
@@ -45,7 +45,7 @@ pub(crate) struct Cluster<'world> {
     members: Vec<Member<'world>>,
 }
 
-/// What `all()` and `global()` stand for, and what stands before label names (reference §3.2 to
+/// What `all()` and `global()` stand for, and what stands before label names (semantics §3.2 to
 /// §3.4).
 #[derive(Clone, Copy)]
 struct Reading {
@@ -88,6 +88,7 @@ impl<'world> Cluster<'world> {
             nets: pod.addresses.iter().map(alone).collect(),
             ports: &pod.ports,
         });
+
         let hosts = world.hosts.iter().map(|host| {
             let mut labels = host.labels.clone();
             host.profiles
@@ -103,6 +104,7 @@ impl<'world> Cluster<'world> {
                 ports: &host.ports,
             }
         });
+
         let sets = world.net_sets.iter().map(|set| {
             let mut labels = set.labels.clone();
             if let Some(namespace) = &set.namespace {
@@ -119,6 +121,7 @@ impl<'world> Cluster<'world> {
                 ports: &[],
             }
         });
+
         Self {
             world,
             members: pods.chain(sets).chain(hosts).collect(),
@@ -135,6 +138,7 @@ impl<'world> Cluster<'world> {
         if way == Way::Ingress && self.is_forged(packet) {
             return (Verdict::Drop, packet.state == State::Untracked);
         }
+
         let sent = sent(packet);
         let untracked = self.early(List::Untracked, way, &sent);
         let kept = packet.state == State::Untracked || untracked == Some(true);
@@ -150,6 +154,7 @@ impl<'world> Cluster<'world> {
         if untracked == Some(false) {
             return (Verdict::Drop, kept);
         }
+
         let mut marked = untracked == Some(true);
         if way == Way::Ingress && !marked {
             let state = seen.state;
@@ -158,6 +163,7 @@ impl<'world> Cluster<'world> {
                 said => marked = said == Some(true),
             }
         }
+
         seen.original = None;
         let verdict = match packet.hook {
             Hook::Forward => self.forward(&seen, marked),
@@ -189,12 +195,13 @@ impl<'world> Cluster<'world> {
             .collect()
     }
 
-    /// The host endpoint that a packet meets (decision 36; ARCHITECTURE, "Whose a packet is").
+    /// The host endpoint that a packet meets (semantics §9.36, §10.23).
     fn met(&self, way: Way, packet: &Packet) -> Option<&Member<'world>> {
         let (interface, near) = match way {
             Way::Ingress => (packet.arrives, packet.destination),
             Way::Egress => (packet.leaves, packet.source),
         };
+
         let mut here: Vec<(&Host, &Member<'world>)> = self
             .members
             .iter()
@@ -202,6 +209,7 @@ impl<'world> Cluster<'world> {
             .filter(|(host, _)| host.node == packet.node)
             .collect();
         here.sort_by(|left, right| left.0.name.cmp(&right.0.name));
+
         let of = |name: &str| {
             here.iter()
                 .find(|(host, _)| host.interface.as_deref() == Some(name))
@@ -210,6 +218,7 @@ impl<'world> Cluster<'world> {
             here.iter()
                 .find(|(host, _)| host.interface.is_none() && host.addresses.contains(&near))
         };
+
         of(interface)
             .or_else(by_address)
             .or_else(|| of("*"))
@@ -224,6 +233,7 @@ impl<'world> Cluster<'world> {
             .policies
             .iter()
             .any(|policy| self.is_on(policy, list, way, host));
+
         let tracked = list != List::Untracked;
         if !any || tracked && is_known(packet) {
             return None;
@@ -234,10 +244,11 @@ impl<'world> Cluster<'world> {
         if is_neighbour(packet) || self.is_failsafe(way, packet, !tracked) {
             return None;
         }
+
         self.says(host, list, way, packet)
     }
 
-    /// §7.4: the raw table knows no replies, so failsafe ports are open there both ways.
+    /// Semantics §7.12: the raw table knows no replies, so failsafe ports are open there both ways.
     fn is_failsafe(&self, way: Way, packet: &Packet, both: bool) -> bool {
         let choices = &self.world.choices;
         let (own, other, far) = match way {
@@ -249,6 +260,7 @@ impl<'world> Cluster<'world> {
                 && failsafe.port == port
                 && failsafe.net.is_none_or(|net| net.holds(far))
         };
+
         packet.ports.is_some_and(|(source, destination)| {
             own.iter().any(|failsafe| open(failsafe, destination))
                 || both && other.iter().any(|failsafe| open(failsafe, source))
@@ -261,10 +273,12 @@ impl<'world> Cluster<'world> {
         {
             return Verdict::Drop;
         }
+
         if !marked && self.is_stopped(Way::Ingress, packet) || self.is_stopped(Way::Egress, packet)
         {
             return Verdict::Drop;
         }
+
         match (
             self.local(packet.node, packet.source),
             self.local(packet.node, packet.destination),
@@ -291,11 +305,13 @@ impl<'world> Cluster<'world> {
         let Some(host) = self.met(way, packet) else {
             return false;
         };
+
         let any = self
             .world
             .policies
             .iter()
             .any(|policy| self.is_on(policy, List::Forward, way, host));
+
         let denied = || {
             packet.state == State::Invalid
                 || self.says(host, List::Forward, way, packet) == Some(false)
@@ -313,9 +329,11 @@ impl<'world> Cluster<'world> {
                 self.at_host(Way::Ingress, packet, marked)
             };
         };
+
         let open = !self.world.choices.host_closed
             && packet.state != State::Invalid
             && !self.drops_encapsulated(packet);
+
         let accepted = is_neighbour(packet)
             || is_known(packet)
             || open && self.allows(source, Way::Egress, packet);
@@ -334,11 +352,12 @@ impl<'world> Cluster<'world> {
         }
     }
 
-    /// §4.3 for a host endpoint's own traffic.
+    /// Semantics §4.3 for a host endpoint's own traffic.
     fn at_host(&self, way: Way, packet: &Packet, marked: bool) -> Verdict {
         let Some(host) = self.met(way, packet) else {
             return Verdict::NotOurs;
         };
+
         let open = marked || is_neighbour(packet) || self.is_failsafe(way, packet, false);
         let accepted = is_known(packet)
             || packet.state != State::Invalid && (open || self.allows(host, way, packet));
@@ -354,13 +373,14 @@ impl<'world> Cluster<'world> {
         self.world.choices.encapsulated_dropped && (vxlan || packet.protocol == 4)
     }
 
-    /// Decision 27: the sender claims what is a pod's, or is a pod, and its packets come another
-    /// way.
+    /// Semantics §9.27: the sender claims what is a pod's, or is a pod, and its packets come
+    /// another way.
     fn is_forged(&self, packet: &Packet) -> bool {
         let choices = &self.world.choices;
         if matches!(choices.sources, Sources::Logged | Sources::Trusted) {
             return false;
         }
+
         let named = |link: &&str| match link.strip_suffix('+') {
             Some(start) => packet.arrives.starts_with(start),
             None => packet.arrives == *link,
@@ -372,6 +392,7 @@ impl<'world> Cluster<'world> {
         let anywhere =
             self.world.nodes.iter().any(in_ranges) || self.endpoint(packet.source).is_some();
         let strict = from_pod || here || choices.sources == Sources::Strict && anywhere;
+
         match packet.route_back {
             RouteBack::Same => false,
             RouteBack::Other => strict,
@@ -379,7 +400,7 @@ impl<'world> Cluster<'world> {
         }
     }
 
-    /// Decision 17: in the node's pod ranges, and no known endpoint has it.
+    /// Semantics §9.17: in the node's pod ranges, and no known endpoint has it.
     fn is_unknown(&self, node: usize, address: IpAddr) -> bool {
         let in_range = self
             .world
@@ -408,7 +429,7 @@ impl<'world> Cluster<'world> {
             .filter(|member| member.pod.is_some_and(|pod| pod.node == Some(node)))
     }
 
-    /// Reference §4: tiers, policies, rules in order; without a verdict the profiles decide.
+    /// Semantics §4: tiers, policies, rules in order; without a verdict the profiles decide.
     fn allows(&self, endpoint: &Member<'_>, way: Way, packet: &Packet) -> bool {
         self.says(endpoint, List::Normal, way, packet)
             .unwrap_or_else(|| {
@@ -422,7 +443,7 @@ impl<'world> Cluster<'world> {
     }
 
     /// What the policies on a list decide. Before connections and before DNAT, the end of a tier
-    /// decides nothing (§4.2).
+    /// decides nothing (semantics §4.2).
     fn says(&self, endpoint: &Member<'_>, list: List, way: Way, packet: &Packet) -> Option<bool> {
         for (_, pass, policies) in self.tiers() {
             let pass = pass || matches!(list, List::Untracked | List::PreDnat);
@@ -444,16 +465,18 @@ impl<'world> Cluster<'world> {
                 Some(Step::Silent) | None => return Some(false),
             }
         }
+
         None
     }
 
     /// Whether a policy applies to an endpoint, speaks about a direction, and is on a list
-    /// (reference §4.2).
+    /// (semantics §4.2).
     fn is_on(&self, policy: &Policy, list: List, way: Way, endpoint: &Member<'_>) -> bool {
         let stage = match policy {
             Policy::Calico(policy) => policy.stage,
             Policy::Kubernetes(_) | Policy::Cluster(_) => Stage::Plain,
         };
+
         let listed = match stage {
             Stage::Plain => list == List::Normal,
             Stage::Forwarded => matches!(list, List::Normal | List::Forward),
@@ -463,7 +486,7 @@ impl<'world> Cluster<'world> {
         listed && speaks(policy, way) && self.applies(policy, endpoint)
     }
 
-    /// Reference §4.3, point 6: profiles in order; one that is not there denies, and so does their
+    /// Semantics §4.3.6: profiles in order; one that is not there denies, and so does their
     /// end.
     fn profiles_allow(&self, names: &[String], way: Way, packet: &Packet) -> bool {
         for name in names {
@@ -492,6 +515,7 @@ impl<'world> Cluster<'world> {
                 return allowed;
             }
         }
+
         false
     }
 
@@ -505,7 +529,7 @@ impl<'world> Cluster<'world> {
         )
     }
 
-    /// Name, whether its default is to pass, policies; all in order (reference §4.1).
+    /// Name, whether its default is to pass, policies; all in order (semantics §4.1).
     fn tiers(&self) -> Vec<(String, bool, Vec<&'world Policy>)> {
         let fixed = [
             ("default", 1e6, false),
@@ -514,6 +538,7 @@ impl<'world> Cluster<'world> {
             ("adminnetworkpolicy", 1e3, true),
             ("baselineadminnetworkpolicy", 1e7, true),
         ];
+
         let mut tiers: Vec<(String, f64, bool)> = fixed
             .into_iter()
             .map(|(name, order, pass)| (name.to_owned(), order, pass))
@@ -529,6 +554,7 @@ impl<'world> Cluster<'world> {
                 .total_cmp(&right.1)
                 .then_with(|| left.0.cmp(&right.0))
         });
+
         let of_tier = |name: &str| {
             let mut policies: Vec<&Policy> = self
                 .world
@@ -543,6 +569,7 @@ impl<'world> Cluster<'world> {
             });
             policies
         };
+
         tiers
             .into_iter()
             .map(|(name, _, pass)| (name.clone(), pass, of_tier(&name)))
@@ -551,6 +578,7 @@ impl<'world> Cluster<'world> {
 
     fn applies(&self, policy: &Policy, endpoint: &Member<'_>) -> bool {
         let labels = &endpoint.labels;
+
         match policy {
             Policy::Calico(policy) => applies_to(policy, labels),
             Policy::Kubernetes(policy) => {
@@ -638,6 +666,7 @@ impl<'world> Cluster<'world> {
                 packet.ports.map(|ports| ports.1),
             ),
         ];
+
         in_family(rule, packet.is_v4())
             && from
             && to
@@ -680,8 +709,8 @@ impl<'world> Cluster<'world> {
         };
         let has = |member: &&Member<'_>| member.nets.iter().any(|net| net.holds(address));
         let asks = has_positive(entity, namespace);
-        // §3.2: with a positive part the two are one selection; without one the exclusion stands
-        // alone
+        // Semantics §3.2: with a positive part the two are one selection; without one the exclusion
+        // stands alone
         let who = match (asks, &entity.not_selector) {
             (true, _) => self
                 .members
@@ -691,6 +720,7 @@ impl<'world> Cluster<'world> {
             (false, Some(_)) => !self.members.iter().filter(has).any(excluded),
             (false, None) => true,
         };
+
         let in_list = |ports: &[Port]| {
             ports.iter().any(|wanted| match wanted {
                 Port::Numbers(first, last) => {
@@ -709,13 +739,14 @@ impl<'world> Cluster<'world> {
                 }
             })
         };
+
         who && (entity.nets.is_empty() || entity.nets.iter().any(|net| net.holds(address)))
             && !entity.not_nets.iter().any(|net| net.holds(address))
             && (entity.ports.is_empty() || in_list(&entity.ports))
             && !in_list(&entity.not_ports)
     }
 
-    /// Decision 11, §6.2: the slices of a service, or else its `Endpoints`.
+    /// Semantics §9.11, §6.2: the slices of a service, or else its `Endpoints`.
     fn backends(
         &self,
         (stated, name): &(Option<String>, String),
@@ -732,16 +763,18 @@ impl<'world> Cluster<'world> {
             .iter()
             .filter(|backends| backends.service == service);
         let (slices, endpoints): (Vec<_>, Vec<_>) = all.partition(|backends| backends.slice);
+
         if slices.is_empty() { endpoints } else { slices }
     }
 
-    /// §5.4.
+    /// Semantics §5.4.
     fn cluster_matches(&self, rule: &ClusterRule, way: Way, packet: &Packet) -> bool {
         let other = if way == Way::Ingress {
             packet.source
         } else {
             packet.destination
         };
+
         let peer = |peer: &ClusterPeer| match peer {
             ClusterPeer::Networks(nets) => nets.iter().any(|net| net.holds(other)),
             ClusterPeer::Nodes(nodes) => self
@@ -758,6 +791,7 @@ impl<'world> Cluster<'world> {
             }
         };
         let port = packet.ports.map(|ports| ports.1);
+
         let wanted = |wanted: &ClusterPort| match wanted {
             ClusterPort::Numbers(protocol, None) => packet.protocol == *protocol,
             ClusterPort::Numbers(protocol, Some((first, last))) => {
@@ -765,8 +799,8 @@ impl<'world> Cluster<'world> {
                     && port.is_some_and(|port| (*first..=*last).contains(&port))
             }
             ClusterPort::Name(name) => {
-                // §6.1: of those that the rule selects itself, not of those whose addresses a
-                // network set lists
+                // Semantics §6.1: of those that the rule selects itself, not of those whose
+                // addresses a network set lists
                 let selects = |member: &Member<'_>| {
                     let peers = rule.peers.iter();
                     way == Way::Ingress
@@ -792,6 +826,7 @@ impl<'world> Cluster<'world> {
         } else {
             packet.destination
         };
+
         let peer = |peer: &Peer| match peer {
             Peer::Block { net, except } => {
                 net.holds(other) && !except.iter().any(|except| except.holds(other))
@@ -844,12 +879,12 @@ fn sent(packet: &Packet) -> Packet {
     sent
 }
 
-/// Decision 14.
+/// Semantics §9.14.
 fn is_known(packet: &Packet) -> bool {
     matches!(packet.state, State::Established | State::Related)
 }
 
-/// Decision 16.
+/// Semantics §9.16.
 fn is_neighbour(packet: &Packet) -> bool {
     let found = packet.protocol == 58
         && packet
@@ -864,19 +899,19 @@ fn is_backend(backends: &Backends, packet: &Packet) -> bool {
         && port.is_some_and(|port| backends.ports.contains(&port))
 }
 
-/// Whole namespaces include their network sets, pods are pods (§5.4).
+/// Whole namespaces include their network sets, pods are pods (semantics §5.4).
 fn is_cluster_peer(peer: &ClusterPods, member: &Member<'_>) -> bool {
     let pods = |pods: &LabelSelector| is_of_kubernetes(member) && fits(pods, &member.labels, "");
     is_in_namespaces(&peer.namespaces, member) && peer.pods.as_ref().is_none_or(pods)
 }
 
-/// Whether something is in a namespace that a Kubernetes policy selects (decision 30). Global
+/// Whether something is in a namespace that a Kubernetes policy selects (semantics §9.30). Global
 /// network sets and host endpoints are in none, whatever their labels say.
 fn is_in_namespaces(selected: &LabelSelector, member: &Member<'_>) -> bool {
     member.is_in_a_namespace && fits(selected, &member.labels, "pcns.")
 }
 
-/// What Kubernetes policy knows as a pod (§5.1, §5.4): by its label.
+/// What Kubernetes policy knows as a pod (semantics §5.1, §5.4): by its label.
 fn is_of_kubernetes(member: &Member<'_>) -> bool {
     member
         .labels
@@ -895,8 +930,8 @@ fn alone(address: &IpAddr) -> Net {
     }
 }
 
-/// Own labels, then those of the profiles in order; the first that has a key wins (§3.1). A pod's
-/// profiles are its namespace's and its service account's.
+/// Own labels, then those of the profiles in order; the first that has a key wins (semantics §3.1).
+/// A pod's profiles are its namespace's and its service account's.
 fn endpoint_labels(world: &World, pod: &Pod) -> Labels {
     let mut labels = pod.labels.clone();
     labels.retain(|key, _| !key.starts_with("pcns.") && !key.starts_with("pcsa."));
@@ -904,11 +939,12 @@ fn endpoint_labels(world: &World, pod: &Pod) -> Labels {
         .workload
         .as_ref()
         .map_or("k8s", |workload| &workload.orchestrator);
-    // decision 6, which is of pods
+    // semantics §9.6, which is of pods
     let account = pod
         .account
         .as_deref()
         .or(pod.workload.is_none().then_some("default"));
+
     for (key, value) in [
         (NAMESPACE, Some(pod.namespace.as_str())),
         (ORCHESTRATOR, Some(orchestrator)),
@@ -916,6 +952,7 @@ fn endpoint_labels(world: &World, pod: &Pod) -> Labels {
     ] {
         labels.extend(value.map(|value| (key.to_owned(), value.to_owned())));
     }
+
     match &pod.workload {
         None => {
             inherit(&mut labels, namespace_labels(world, &pod.namespace));
@@ -929,6 +966,7 @@ fn endpoint_labels(world: &World, pod: &Pod) -> Labels {
             .iter()
             .for_each(|name| inherit(&mut labels, profile_labels(world, name))),
     }
+
     labels
 }
 
@@ -947,6 +985,7 @@ fn origin(name: &str) -> Origin<'_> {
     if let Some(namespace) = name.strip_prefix("kns.") {
         return Origin::Namespace(namespace);
     }
+
     match name
         .strip_prefix("ksa.")
         .and_then(|rest| rest.split_once('.'))
@@ -983,7 +1022,7 @@ fn account_labels(world: &World, namespace: &str, account: &str) -> Labels {
         .collect()
 }
 
-/// The world in which what is proposed has become so (reference §2.5).
+/// The world in which what is proposed has become so (semantics §2.5).
 pub(crate) fn with_staged(world: &World) -> World {
     let mut after = world.clone();
     for staged in after
@@ -997,6 +1036,7 @@ pub(crate) fn with_staged(world: &World) -> World {
             .policies
             .extend(Some(staged.policy).filter(|_| staged.action != StagedAction::Delete));
     }
+
     after
 }
 
@@ -1038,6 +1078,7 @@ fn holds(selector: &Selector, labels: &Labels, reading: Reading) -> bool {
             .get(&format!("{}{key}", reading.prefix))
             .map(String::as_str)
     };
+
     match selector {
         Selector::All => reading.all.is_none_or(|key| labels.contains_key(key)),
         Selector::Global => !labels.contains_key(NAMESPACE),
@@ -1068,6 +1109,7 @@ fn fits(selector: &LabelSelector, labels: &Labels, prefix: &str) -> bool {
     let value = |key: &str| labels.get(&format!("{prefix}{key}"));
     let listed =
         |key: &str, values: &[String]| value(key).is_some_and(|value| values.contains(value));
+
     selector
         .labels
         .iter()
@@ -1083,7 +1125,7 @@ fn fits(selector: &LabelSelector, labels: &Labels, prefix: &str) -> bool {
             })
 }
 
-/// §3.4.
+/// Semantics §3.4.
 fn applies_to(policy: &CalicoPolicy, labels: &Labels) -> bool {
     let asks = |selector: &Option<Selector>, reading| {
         selector
@@ -1101,11 +1143,13 @@ fn applies_to(policy: &CalicoPolicy, labels: &Labels) -> bool {
                 },
             );
     }
+
     let own = match (&policy.namespaces, &policy.accounts) {
         (Some(_), _) => Some(NAMESPACE),
         (None, Some(_)) => Some(ACCOUNT),
         (None, None) => None,
     };
+
     asks(
         &policy.selector,
         Reading {
@@ -1127,7 +1171,7 @@ fn applies_to(policy: &CalicoPolicy, labels: &Labels) -> bool {
     )
 }
 
-/// Whether a side of a rule asks for anyone in particular (§3.2, point 3).
+/// Whether a side of a rule asks for anyone in particular (semantics §3.2).
 fn has_positive(entity: &Entity, namespace: Option<&str>) -> bool {
     let named = entity.selector.is_some()
         || entity.accounts.is_some()
@@ -1136,7 +1180,7 @@ fn has_positive(entity: &Entity, namespace: Option<&str>) -> bool {
     named || namespace.is_some() && entity.not_selector.is_some()
 }
 
-/// The positive part of a side (§3.2, §3.3).
+/// The positive part of a side (semantics §3.2, §3.3).
 fn is_selected(entity: &Entity, namespace: Option<&str>, labels: &Labels) -> bool {
     let there = match (&entity.namespaces, namespace) {
         (Some(selector), _) => holds(
@@ -1150,6 +1194,7 @@ fn is_selected(entity: &Entity, namespace: Option<&str>, labels: &Labels) -> boo
         (None, Some(namespace)) => labels.get(NAMESPACE).is_some_and(|own| own == namespace),
         (None, None) => true,
     };
+
     there
         && (entity.account_names.is_empty()
             || labels
@@ -1171,7 +1216,7 @@ fn is_selected(entity: &Entity, namespace: Option<&str>, labels: &Labels) -> boo
             .is_none_or(|selector| holds(selector, labels, PLAIN))
 }
 
-/// §6.3, §6.4.
+/// Semantics §6.3, §6.4.
 fn in_family(rule: &Rule, v4: bool) -> bool {
     let lists = [
         &rule.source.nets,
@@ -1184,6 +1229,7 @@ fn in_family(rule: &Rule, v4: bool) -> bool {
         .protocol
         .filter(|protocol| protocol.named || asks_type)
         .map(|protocol| protocol.number);
+
     rule.version.is_none_or(|version| (version == 4) == v4)
         && !(tied == Some(1) && !v4 || tied == Some(58) && v4)
         && lists
@@ -1195,8 +1241,8 @@ fn is_icmp(kind: u8, code: Option<u8>, found: (u8, u8)) -> bool {
     kind == found.0 && code.is_none_or(|code| code == found.1)
 }
 
-/// §6.1: a port of that name, of the rule's protocol where it has one with ports, and of the
-/// packet's protocol and number.
+/// Semantics §6.1: a port of that name, of the rule's protocol where it has one with ports, and of
+/// the packet's protocol and number.
 fn has_port(
     ports: &[NamedPort],
     name: &str,
@@ -1212,7 +1258,7 @@ fn has_port(
     })
 }
 
-/// §2.3 and §5.1, the latter with the API server's default.
+/// Semantics §2.3 and §5.1, the latter with the API server's default.
 fn speaks(policy: &Policy, way: Way) -> bool {
     let (types, ingress, egress, kubernetes) = match policy {
         Policy::Cluster(policy) if way == Way::Ingress => return !policy.ingress.is_empty(),
@@ -1230,6 +1276,7 @@ fn speaks(policy: &Policy, way: Way) -> bool {
             true,
         ),
     };
+
     match (types.is_empty(), way) {
         (false, _) => types.contains(&way),
         (true, Way::Ingress) => kubernetes || !ingress || egress,

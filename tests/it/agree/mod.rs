@@ -1,5 +1,5 @@
-//! Policies mean the same three times: an evaluator written from the reference, which shares no
-//! code with palisade ([`meaning`]), palisade's own idea of what a node owes a packet, and its
+//! Policies mean the same three times: an evaluator written from `docs/semantics.md`, which shares
+//! no code with palisade ([`meaning`]), palisade's own idea of what a node owes a packet, and its
 //! interpreter of the rendered scripts, which shares none with the compile (`palisade::netfilter`),
 //! agree on every packet. Worlds and packets are random from fixed seeds, and from one more in
 //! `PALISADE_SEED`; nothing depends on the clock.
@@ -81,10 +81,12 @@ fn scripts_do_what_policies_say() {
             }
         }
     }
+
     assert!(
         seen.values().sum::<usize>() >= 10_000,
         "too few packets: {seen:?}"
     );
+
     for fate in [Verdict::Accept, Verdict::Drop]
         .into_iter()
         .flat_map(|verdict| HOOKS.map(|hook| (hook, verdict, false)))
@@ -94,6 +96,7 @@ fn scripts_do_what_policies_say() {
             "hardly any {fate:?}: {seen:?}"
         );
     }
+
     let untracked: usize = HOOKS
         .iter()
         .filter_map(|hook| seen.get(&(*hook, Verdict::Accept, true)))
@@ -131,6 +134,7 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
         verdicts
             .extend(found.map_err(|problem| format!("with staged policies in force: {problem}"))?);
     }
+
     Ok(verdicts)
 }
 
@@ -143,9 +147,10 @@ fn compare_staging(
     packets: &[Packet],
 ) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
-    let mut found = Diagnostics::default();
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    refuse_errors(&found)?;
+    let mut diagnostics = Diagnostics::default();
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
+    refuse_errors(&diagnostics)?;
+
     let options = options(world);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
@@ -157,6 +162,7 @@ fn compare_staging(
         .map(|id| id.map(|id| NodeSemantics::new(&evaluator, id, &options)))
         .collect::<Result<Vec<NodeSemantics<'_, '_, '_>>, _>>()?;
     let mut verdicts = Vec::with_capacity(packets.len());
+
     for packet in packets {
         compare_policy(&cluster, &evaluator, packet)?;
         let expected = cluster.verdict(packet);
@@ -194,6 +200,7 @@ fn compare_staging(
         }
         verdicts.push((packet.hook, expected.0, expected.1));
     }
+
     Ok(verdicts)
 }
 
@@ -212,6 +219,7 @@ fn compare_policy(
         .flatten()
         .flat_map(way)
         .collect();
+
     match found == [expected.0, expected.1] {
         true => Ok(()),
         false => Err(format!(
@@ -248,9 +256,9 @@ fn node_names(world: &World) -> Vec<&str> {
 fn read(yaml: String, staging: StagedPolicies) -> Result<Input, String> {
     let mut files = SourceFiles::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, staging, &mut found);
-    refuse_errors(&found)?;
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, staging, &mut diagnostics);
+    refuse_errors(&diagnostics)?;
     Ok(input)
 }
 
@@ -260,15 +268,15 @@ fn scripts(
     nodes: &[&str],
     options: &CompileOptions,
 ) -> Result<Vec<NodeScripts>, String> {
-    let mut found = Diagnostics::default();
+    let mut diagnostics = Diagnostics::default();
     let templates = TemplateSet::new(&[]).map_err(|problem| problem.message)?;
     let script = |node: &&str| {
         let id = resolved
             .inventory
             .find_node(node)
             .ok_or("the node is gone")?;
-        let program = lower::to_chains(resolved, id, options, &mut found);
-        refuse_errors(&found)?;
+        let program = lower::to_chains(resolved, id, options, &mut diagnostics);
+        refuse_errors(&diagnostics)?;
         render::to_text(&program, &templates).map_err(|problem| problem.message)
     };
     nodes.iter().map(script).collect()
@@ -317,21 +325,26 @@ fn options(world: &World) -> CompileOptions {
         failsafes: FailsafePorts { inbound, outbound },
         ..CompileOptions::default()
     };
+
     if world.choices.host_closed {
         options.endpoint_to_host = EndpointToHost::Drop;
     }
+
     if world.choices.unknown_accepted {
         options.unknown_endpoint = UnknownEndpoint::Accept;
     }
+
     if world.choices.encapsulated_dropped {
         options.encapsulated = Encapsulated::Drop;
     }
+
     options.source_validation = match world.choices.sources {
         Sources::Strict => SourceValidation::Strict,
         Sources::Loose => SourceValidation::Loose,
         Sources::Logged => SourceValidation::Log,
         Sources::Trusted => SourceValidation::Off,
     };
+
     let links = world.choices.pod_links.iter();
     options.pod_interfaces = links
         .map(|link| link.parse().expect("an interface"))
@@ -350,12 +363,14 @@ fn failsafes(list: &[Failsafe]) -> FailsafeList {
             });
         format!("{protocol}:{net}{}", failsafe.port)
     };
+
     let items: Vec<String> = list.iter().map(item).collect();
     let text = if items.is_empty() {
         "none".to_owned()
     } else {
         items.join(",")
     };
+
     text.parse().expect("failsafe ports")
 }
 
@@ -378,6 +393,7 @@ fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
     let fails = |world: &World, packets: &[Packet]| {
         compare(world, packets).is_err_and(|problem| !problem.contains("palisade refuses"))
     };
+
     if let Some(packet) = packets
         .iter()
         .find(|packet| fails(&world, std::slice::from_ref(packet)))
@@ -409,6 +425,7 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
     (0..world.hosts.len()).for_each(|index| without(&|less| drop(less.hosts.remove(index))));
     (0..world.staged.len()).for_each(|index| without(&|less| drop(less.staged.remove(index))));
     (0..world.profiles.len()).for_each(|index| without(&|less| drop(less.profiles.remove(index))));
+
     for (index, profile) in world.profiles.iter().enumerate() {
         let cut = |less: &mut World, from: fn(&mut Profile) -> &mut Vec<Rule>, rule: usize| {
             less.profiles
@@ -421,6 +438,7 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
         (0..profile.egress.len())
             .for_each(|rule| without(&|less| cut(less, |profile| &mut profile.egress, rule)));
     }
+
     for (index, policy) in world.policies.iter().enumerate() {
         let counts = match policy {
             Policy::Calico(policy) => [policy.ingress.len(), policy.egress.len()],
@@ -434,6 +452,7 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
                 .for_each(|rule| without(&|less| cut_rule(less, index, ingress, rule)));
         }
     }
+
     all
 }
 

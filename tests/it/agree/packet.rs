@@ -109,6 +109,7 @@ impl Packet {
             RouteBack::Other => packet::ReversePath::Elsewhere,
             RouteBack::Missing => packet::ReversePath::Nowhere,
         };
+
         packet::Packet {
             flow: self.flow(),
             original,

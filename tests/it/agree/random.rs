@@ -140,6 +140,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
             }
         }
     }
+
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
     world.profiles = OBJECTS
@@ -147,16 +148,19 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         .take(1 + dice.below(3))
         .map(|name| profile(dice, name))
         .collect();
+
     if dice.chance(60) {
         let endpoints = 1 + dice.below(5);
         world
             .pods
             .extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
     }
+
     world.hosts = hosts::some(dice, nodes);
     world.net_sets = (0..dice.below(4))
         .map(|index| net_set(dice, index))
         .collect();
+
     for _ in 0..dice.below(6) {
         let backends = backends(dice, &world);
         // the same `Endpoints` twice is an error
@@ -168,6 +172,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
             .backends
             .extend(Some(backends).filter(|backends| backends.slice || !known));
     }
+
     let tiers: Vec<String> = ["admin", "last", "late"]
         .iter()
         .take(dice.below(4))
@@ -185,20 +190,25 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         .map(|_| policy(dice, &tiers))
         .collect();
     hosts::add_policies(dice, &mut world, &tiers);
+
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
+
     if dice.chance(25) {
         // few enough for profiles to decide
         world.policies.truncate(1);
     }
+
     let mut taken = BTreeSet::new();
     world
         .policies
         .retain(|policy| taken.insert(identity(policy)));
+
     if dice.chance(35) {
         world.staged = staged(dice, &world.policies, &tiers);
     }
+
     let cluster = dice.below(4);
     let old_baseline = dice.chance(25);
     world
@@ -230,6 +240,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         outbound: hosts::failsafes(dice),
     };
     hosts::settle(&mut world);
+
     world
 }
 
@@ -281,6 +292,7 @@ fn backends(dice: &mut Dice, world: &World) -> Backends {
         .expect("an address"),
         false => dice.pick(&pods),
     };
+
     let new = ServiceName {
         namespace: dice.word(&NAMESPACES),
         name: dice.word(&SERVICES),
@@ -290,6 +302,7 @@ fn backends(dice: &mut Dice, world: &World) -> Backends {
         .last()
         .filter(|_| dice.chance(60))
         .map(|backends| backends.service.clone());
+
     let mut backends = Backends {
         slice,
         service: known.unwrap_or(new),
@@ -301,6 +314,7 @@ fn backends(dice: &mut Dice, world: &World) -> Backends {
     if backends.addresses.is_empty() {
         backends.ports.clear();
     }
+
     backends
 }
 
@@ -312,6 +326,7 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
     } else {
         (node + 1) % nodes + 1
     };
+
     let v4 = address(
         u128::from(u32::from_be_bytes([10, 1, 0, 0])) + (range as u128) * 256 + index as u128 + 2,
         true,
@@ -325,6 +340,7 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
         _ => vec![v6],
     };
     let mut labels = labels(dice);
+
     if dice.chance(10) {
         labels.insert(
             "projectcalico.org/serviceaccount".to_owned(),
@@ -335,6 +351,7 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
             dice.word(&VALUES),
         );
     }
+
     Pod {
         workload: None,
         namespace: dice.word(&NAMESPACES),
@@ -361,15 +378,18 @@ fn workload(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
         host_network: false,
         ..pod(dice, index, nodes)
     };
+
     if pod.node.is_none() {
         pod.node = Some(0);
     }
+
     if dice.chance(20) {
         pod.labels.insert(
             "projectcalico.org/orchestrator".to_owned(),
             "k8s".to_owned(),
         );
     }
+
     let profiles = profiles(dice);
     pod.workload = Some(Workload {
         orchestrator: dice.word(&["k8s", "openstack", "cni"]),
@@ -405,6 +425,7 @@ fn profile(dice: &mut Dice, name: &str) -> Profile {
         };
         labels.insert(key, value);
     }
+
     Profile {
         name: name.to_owned(),
         labels,
@@ -419,6 +440,7 @@ pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     if dice.chance(60) {
         return rule;
     }
+
     let action = dice.pick(&[
         Action::Allow,
         Action::Allow,
@@ -429,6 +451,7 @@ pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
         Action::Pass,
         Action::Log,
     ]);
+
     let peer = Entity {
         selector: dice.maybe(60, peer_selector),
         ..Entity::default()
@@ -438,6 +461,7 @@ pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     } else {
         (Entity::default(), peer)
     };
+
     let plain = Rule {
         action,
         version: None,
@@ -449,6 +473,7 @@ pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
         destination,
         ..rule
     };
+
     Rule {
         protocol: plain.protocol.filter(|_| dice.chance(30)),
         ..plain
@@ -480,6 +505,7 @@ fn staged(dice: &mut Dice, policies: &[Policy], tiers: &[String]) -> Vec<Staged>
         }
         Staged { action, policy }
     });
+
     all.into_iter()
         .filter(|staged| taken.insert(identity(&staged.policy)))
         .collect()
@@ -491,9 +517,11 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
     if dice.chance(15) {
         labels.insert("pcsa.team".to_owned(), dice.word(&VALUES));
     }
+
     if namespace.is_none() {
         claim_a_namespace(dice, &mut labels);
     }
+
     let nets = dice.some(0, 4, |dice| {
         if dice.chance(65) {
             dice.word(&V4)
@@ -501,6 +529,7 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
             dice.word(&V6)
         }
     });
+
     NetSet {
         namespace,
         name: format!("set-{index}"),
@@ -517,6 +546,7 @@ pub(super) fn claim_a_namespace(dice: &mut Dice, labels: &mut Labels) {
             dice.word(&VALUES),
         );
     }
+
     if dice.chance(25) {
         labels.insert(
             "projectcalico.org/orchestrator".to_owned(),
@@ -534,6 +564,7 @@ pub(crate) fn labels(dice: &mut Dice) -> Labels {
             dice.word(&VALUES)
         }
     };
+
     KEYS.iter()
         .filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice))))
         .collect()
@@ -601,6 +632,7 @@ pub(super) fn calico(
     ]
     .map(str::to_owned);
     let passing = dice.chance(60);
+
     CalicoPolicy {
         namespace: namespaced.then(|| dice.word(&NAMESPACES)),
         name,
@@ -640,6 +672,7 @@ fn types(dice: &mut Dice) -> Vec<Way> {
 pub(super) fn selector(dice: &mut Dice, depth: usize) -> Selector {
     let parts = |dice: &mut Dice| dice.some(2, 3, |dice| selector(dice, depth - 1));
     let key = dice.word(&KEYS);
+
     match dice.below(if depth == 0 { 9 } else { 13 }) {
         0 => Selector::All,
         1 => Selector::Has(key),
@@ -717,6 +750,7 @@ fn rule(dice: &mut Dice, passing: bool, namespaced: bool, way: Way) -> Rule {
         && dice.chance(15);
     // with a version stated, ICMP may only be its own, also by number and also where it is excluded
     let goes_with = |protocol: &Protocol| !matches!((protocol.number, v4), (1, false) | (58, true));
+
     let mut rule = Rule {
         action,
         version: dice.maybe(15, |_| if v4 { 4 } else { 6 }),
@@ -730,10 +764,12 @@ fn rule(dice: &mut Dice, passing: bool, namespaced: bool, way: Way) -> Rule {
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
     };
+
     let stated = [rule.protocol, rule.not_protocol];
     rule.version = rule
         .version
         .filter(|_| stated.iter().flatten().all(goes_with));
+
     if dice.chance(20) {
         let service = Some((
             dice.maybe(if namespaced { 50 } else { 100 }, |dice| {
@@ -759,6 +795,7 @@ fn rule(dice: &mut Dice, passing: bool, namespaced: bool, way: Way) -> Rule {
             }
         }
     }
+
     rule
 }
 
@@ -799,6 +836,7 @@ fn cluster_pods(dice: &mut Dice) -> ClusterPods {
             dice.word(&NAMESPACES),
         );
     }
+
     ClusterPods {
         namespaces,
         pods: dice.maybe(50, label_selector),
@@ -816,6 +854,7 @@ fn cluster_rule(dice: &mut Dice, rank: Rank, way: Way) -> ClusterRule {
         _ if rank == Rank::OldBaseline => Action::Allow,
         _ => Action::Pass,
     };
+
     ClusterRule {
         action,
         ports: dice.some(0, 3, |dice| cluster_port(dice, named)),
@@ -863,6 +902,7 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
             }
         })
     };
+
     let namespaces = dice.maybe(20, |dice| {
         if dice.chance(20) {
             Selector::Global
@@ -871,6 +911,7 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
         }
     });
     let wanted = dice.maybe(22, nets).unwrap_or_default();
+
     if dice.chance(12) {
         let not_nets = nets(dice)
             .into_iter()
@@ -882,6 +923,7 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
             ..Entity::default()
         };
     }
+
     let not_nets = dice
         .maybe(if wanted.is_empty() { 12 } else { 50 }, nets)
         .unwrap_or_default();
@@ -915,6 +957,7 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
 /// them.
 fn ports(dice: &mut Dice, protocol: Option<u8>) -> Vec<Port> {
     let name = |dice: &mut Dice| Port::Name(dice.word(&PORT_NAMES));
+
     match protocol {
         Some(TCP | UDP | SCTP) if dice.chance(20) => {
             let mut many: Vec<Port> = (0..12)
@@ -955,6 +998,7 @@ fn label_selector(dice: &mut Dice) -> LabelSelector {
     if dice.chance(40) {
         selector.labels.insert(dice.word(&KEYS), dice.word(&VALUES));
     }
+
     selector.expressions = dice.some(0, 1, |dice| {
         let operator = dice.pick(&["In", "NotIn", "Exists", "DoesNotExist"]);
         let takes_values = matches!(operator, "In" | "NotIn");
@@ -969,6 +1013,7 @@ fn label_selector(dice: &mut Dice) -> LabelSelector {
             values,
         }
     });
+
     selector
 }
 
@@ -998,10 +1043,12 @@ fn peer(dice: &mut Dice) -> Peer {
         };
         return Peer::Block { net: block, except };
     }
+
     let (pods, namespaces) = (
         dice.maybe(70, label_selector),
         dice.maybe(50, label_selector),
     );
+
     match (&pods, &namespaces) {
         (None, None) => Peer::Pods {
             pods: Some(LabelSelector::default()),
@@ -1019,6 +1066,7 @@ fn kubernetes_port(dice: &mut Dice) -> KubernetesPort {
             numbers(dice)
         }
     });
+
     KubernetesPort {
         protocol: dice.maybe(60, |dice| dice.pick(&[TCP, UDP, SCTP])),
         port,
@@ -1059,6 +1107,7 @@ impl Aim {
             Hook::Output,
         ]);
         let anywhere = dice.below(world.nodes.len());
+
         let likely = if hook == Hook::Input || dice.chance(50) {
             from.or(to)
         } else {
@@ -1069,6 +1118,7 @@ impl Aim {
         } else {
             anywhere
         };
+
         let other_node = hook == Hook::Forward && dice.chance(8);
         let (source, from) = match hook {
             Hook::Output if dice.chance(85) => (own_address(node, v4), None),
@@ -1092,6 +1142,7 @@ impl Aim {
         let protocol = dice.pick(&[
             TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4,
         ]);
+
         let port = |dice: &mut Dice| {
             if dice.chance(70) {
                 dice.pick(&PORTS)
@@ -1099,6 +1150,7 @@ impl Aim {
                 68 + u16::try_from(dice.below(42)).unwrap_or_default()
             }
         };
+
         let ports = [TCP, UDP, SCTP, 136]
             .contains(&protocol)
             .then(|| (port(dice), port(dice)));
@@ -1114,11 +1166,13 @@ impl Aim {
             State::Invalid,
             State::Untracked,
         ];
+
         let state = if dice.chance(88) {
             State::New
         } else {
             dice.pick(&states)
         };
+
         let route_back = RouteBack::Same;
         let packet = Packet {
             node,
@@ -1139,18 +1193,21 @@ impl Aim {
         } else {
             packet
         };
+
         let packet = match dice.below(100) {
             0..=24 => self.at_host(packet, dice, world),
             25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
             _ => packet,
         };
         let routes = [RouteBack::Other, RouteBack::Other, RouteBack::Missing];
+
         let is_odd = packet.hook != Hook::Output && packet.arrives != "lo" && dice.chance(15);
         let route_back = if is_odd {
             dice.pick(&routes)
         } else {
             RouteBack::Same
         };
+
         Packet {
             route_back,
             ..packet
@@ -1163,6 +1220,7 @@ impl Aim {
         if world.hosts.is_empty() {
             return packet;
         }
+
         let host = dice.pick(&world.hosts);
         let own = INTERFACES
             .iter()
@@ -1172,11 +1230,13 @@ impl Aim {
             .filter(|_| dice.chance(80))
             .unwrap_or_else(|| dice.pick(&INTERFACES));
         let v4 = packet.is_v4();
+
         let far = if dice.chance(70) {
             dice.pick(self.edges.get(usize::from(!v4)).expect("a family"))
         } else {
             self.end(dice, v4).0
         };
+
         let near = own_address(host.node, v4);
         let packet = Packet {
             node: host.node,
@@ -1214,6 +1274,7 @@ impl Aim {
                 ..packet
             },
         };
+
         let failsafes: Vec<&Failsafe> = world
             .choices
             .inbound
@@ -1227,12 +1288,14 @@ impl Aim {
                 packet
             };
         }
+
         let Failsafe { protocol, port, .. } = dice.pick(&failsafes);
         let packet = Packet {
             protocol: *protocol,
             icmp: None,
             ..packet
         };
+
         match dice.below(3) {
             0 => Packet {
                 ports: Some((*port, 40_000)),
@@ -1288,6 +1351,7 @@ fn to_backend(packet: Packet, dice: &mut Dice, world: &World) -> Packet {
             .first()
             .is_some_and(|address| address.is_ipv4() == packet.is_v4())
     };
+
     let all: Vec<&Backends> = world
         .backends
         .iter()
@@ -1297,6 +1361,7 @@ fn to_backend(packet: Packet, dice: &mut Dice, world: &World) -> Packet {
     if all.is_empty() {
         return packet;
     }
+
     let backends = dice.pick(&all);
     let (protocol, port) = dice.pick(&backends.ports);
     Packet {
@@ -1318,6 +1383,7 @@ fn edges(nets: &[&str], v4: bool) -> Vec<IpAddr> {
     } else {
         ["fd00:1::200", "fd00:3::250", "2001:db8::7"]
     };
+
     let extra = extra.map(|text| number(text.parse().expect("an address")).0);
     let mut edges: Vec<IpAddr> = near
         .chain(extra)
@@ -1325,5 +1391,6 @@ fn edges(nets: &[&str], v4: bool) -> Vec<IpAddr> {
         .collect();
     edges.sort_unstable();
     edges.dedup();
+
     edges
 }

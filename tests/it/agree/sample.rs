@@ -1,5 +1,5 @@
 //! A few random worlds in real kernels, on both builds of iptables: what gets through is what the
-//! evaluator from the reference lets through, node after node, there and back.
+//! evaluator of `docs/semantics.md` lets through, node after node, there and back.
 
 use std::net::IpAddr;
 
@@ -69,6 +69,7 @@ fn balanced(seed: u64) -> Option<Asked> {
         .filter_map(|index| plan.question(index, &mut dice, &meaning))
         .collect();
     let allowed = questions.iter().filter(|(_, allowed)| *allowed).count();
+
     let least = questions.len() / 5;
     (!world.hosts.is_empty() && allowed > least && questions.len() - allowed > least).then_some(
         Asked {
@@ -112,6 +113,7 @@ impl Plan {
             };
             places.push((host, pod.node.map_or(Place::Outside, Place::Pod)));
         }
+
         for node in 0..world.nodes.len() {
             // in the node's pod ranges, where it has any, and no endpoint
             let texts = [
@@ -134,6 +136,7 @@ impl Plan {
                 Place::Node(node),
             ));
         }
+
         places.extend(OUTSIDE.map(|(name, texts)| {
             (
                 Host {
@@ -143,6 +146,7 @@ impl Plan {
                 Place::Outside,
             )
         }));
+
         Self {
             cluster: cluster(world, &places),
             places,
@@ -184,9 +188,11 @@ impl Plan {
             Probe::Icmp,
         ]);
         let source_port = (probe != Probe::Icmp).then_some(FIRST_PORT + index);
+
         if from.name == host.name {
             return None;
         }
+
         let packet = |hop: &Hop, state: State| packet(hop, state, source, to, probe, source_port);
         let passes = |packet: &Packet| meaning.verdict(packet).0 != Verdict::Drop;
         let (here, there) = (self.settled(&from, here), self.settled(&host, there));
@@ -196,6 +202,7 @@ impl Plan {
             && way(there.0, there.1, here.0, here.1)
                 .iter()
                 .all(|hop| passes(&reply(&packet(hop, State::Established))));
+
         Some((
             Question {
                 from: from.name,
@@ -219,6 +226,7 @@ fn loaded(scripts: palisade::render::NodeScripts) -> Scripts {
             .collect::<String>()
     };
     let (v4, v6) = (early("v4"), early("v6"));
+
     Scripts {
         sets: scripts.sets,
         v4: scripts.filter_v4 + &v4,
@@ -274,6 +282,7 @@ fn cluster(world: &World, places: &[(Host, Place)]) -> Cluster {
             pods: at(Place::Pod(index)).collect(),
             scripts: loaded(scripts),
         });
+
     Cluster {
         nodes: nodes.collect(),
         outside: at(Place::Outside).collect(),
@@ -300,6 +309,7 @@ fn way(from: Place, from_link: &'static str, to: Place, to_link: &'static str) -
         arrives: "",
         leaves,
     };
+
     match (from, to) {
         (Place::Pod(here), Place::Node(there)) if here == there => {
             return vec![input(here, from_link)];
@@ -312,11 +322,13 @@ fn way(from: Place, from_link: &'static str, to: Place, to_link: &'static str) -
         }
         _ => {}
     }
+
     let leaves = match from {
         Place::Pod(here) => Some(forward(here, from_link, "eth0")),
         Place::Node(here) => Some(output(here, "eth0")),
         Place::Outside => None,
     };
+
     let enters = match to {
         Place::Pod(there) => Some(forward(there, "eth0", to_link)),
         Place::Node(there) => Some(input(there, "eth0")),
@@ -347,6 +359,7 @@ fn packet(
         leaves,
     } = *hop;
     let ports = source_port.zip(port);
+
     Packet {
         node,
         hook,
@@ -371,6 +384,7 @@ fn reply(packet: &Packet) -> Packet {
     let ports = packet
         .ports
         .map(|(source, destination)| (destination, source));
+
     Packet {
         source: packet.destination,
         destination: packet.source,

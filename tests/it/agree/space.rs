@@ -35,6 +35,7 @@ fn the_space_says_of_every_packet_what_the_evaluator_says() {
             }
         }
     }
+
     assert!(
         allowed > 1_000 && denied > 1_000,
         "{allowed} allowed, {denied} denied"
@@ -48,6 +49,7 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
         &input.inventory,
         &mut Diagnostics::default(),
     );
+
     let mut cuts = PartitionBuilder::default();
     cuts.of_policy(&resolved);
     let mut traffic = HeaderSpace::of(&cuts);
@@ -60,6 +62,7 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
             .map(|(id, _)| id)
     };
     let mut verdicts = Vec::new();
+
     for packet in packets {
         let flow = packet.flow();
         let class = |address| {
@@ -81,5 +84,6 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
         }
         verdicts.push(found);
     }
+
     Ok(verdicts)
 }

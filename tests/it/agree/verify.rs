@@ -38,6 +38,7 @@ fn prove(world: &World) -> Result<(), String> {
     );
     let evaluator = Evaluator::new(&resolved);
     let names = node_names(world);
+
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
     for (name, kernel) in names.iter().zip(&kernels) {
         let node: NodeId = resolved
@@ -55,6 +56,7 @@ fn prove(world: &World) -> Result<(), String> {
             ));
         }
     }
+
     Ok(())
 }
 

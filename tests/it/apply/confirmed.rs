@@ -32,6 +32,7 @@ fn let_time_pass() {
         "{pending}"
     );
     pending["until"] = 0.into();
+
     // the guard may read it at any time: the file is replaced whole
     let draft = format!("{PENDING}.draft");
     fs::write(&draft, pending.to_string()).unwrap();
@@ -148,10 +149,12 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
             guard,
         )
     };
+
     world.apply(BEFORE).unwrap();
     let before = world.print();
     // a guard that does not stand: nothing is begun
     let gone = ToolCall::new("sh", &["-c", "exit 1"]);
+
     let error = run(
         &mut Faulty::new(world.processes(), Fault::None, 0),
         MOVED,
@@ -160,6 +163,7 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     .unwrap_err();
     assert!(matches!(error, ApplyError::Files(_)), "{error:?}");
     assert_eq!((world.print(), is_settled()), (before, true));
+
     let mut taken_back = 0;
     for at in 3..11 {
         let mut faulty = Faulty::new(world.processes(), Fault::FailsWithZero, at);
@@ -183,6 +187,7 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
         world.holds(BEFORE);
         assert!(is_settled(), "at {at}");
     }
+
     assert!(taken_back > 3, "{taken_back}");
     // policy that no apply brought there cannot be brought back
     fs::remove_dir_all("/run/p/state/good").unwrap();
@@ -192,6 +197,7 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
         &idle,
     )
     .unwrap_err();
+
     assert_eq!(
         (error.diagnostic(&world.processes()).code, error),
         (Code::NoWayBack, ApplyError::NoWayBack)

@@ -13,6 +13,7 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
     let others = world.others();
     let seen = world.observe();
     let mut damages: Vec<(String, Vec<String>)> = Vec::new();
+
     for (id, table) in seen
         .tables
         .iter()
@@ -33,6 +34,7 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
             }),
         );
     }
+
     for (name, set) in &seen.sets {
         damages.extend(set.members.iter().map(|member| {
             (
@@ -41,6 +43,7 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
             )
         }));
     }
+
     assert!(damages.len() > 30, "{}", damages.len());
     for (program, words) in damages {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -50,6 +53,7 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
             .unwrap_or_else(|error| panic!("{program} {words:?}: {error:?}"));
         assert!(!outcome.is_in_sync(), "{program} {words:?} was not seen");
     }
+
     world.holds(BEFORE);
     assert_eq!(world.others(), others);
 }
@@ -140,6 +144,7 @@ const DEEDS: [(&str, &[&str]); 13] = [
 
 pub(super) fn whatever_others_do_is_repaired(world: &World) {
     world.apply(BEFORE).unwrap();
+
     for (about, deeds) in DEEDS {
         for deed in deeds {
             let (program, words) = deed.split_once(' ').expect("a program and its words");
@@ -180,10 +185,12 @@ pub(super) fn a_set_that_others_use_stays(world: &World) {
         "ACCEPT",
     ];
     world.tool(&iptables, &[&["-A"], &rule[..]].concat(), "");
+
     let members = world.observe().sets["pal-i4-from-api-2vaqshr62a"]
         .members
         .clone();
     let others = world.others();
+
     for case in [MOVED, super::world::OTHER] {
         world
             .apply(case)
@@ -196,6 +203,7 @@ pub(super) fn a_set_that_others_use_stays(world: &World) {
         let now = &world.observe().sets["pal-i4-from-api-2vaqshr62a"].members;
         assert!(*now == members || case == MOVED, "{case}: {now:?}");
     }
+
     world.tool(&iptables, &[&["-D"], &rule[..]].concat(), "");
     let outcome = world.apply(super::world::OTHER).unwrap();
     assert!(outcome.left.is_empty(), "{outcome:?}");
@@ -205,5 +213,6 @@ pub(super) fn a_set_that_others_use_stays(world: &World) {
             .sets
             .contains_key("pal-i4-from-api-2vaqshr62a")
     );
+
     world.holds(super::world::OTHER);
 }

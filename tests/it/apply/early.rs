@@ -48,6 +48,7 @@ pub(super) fn every_line_of_raw_and_mangle_is_told_and_mended(world: &World) {
         world.holds(case);
         assert_eq!(world.others(), others);
     }
+
     assert!(tried > 80, "{tried}");
     // where no table but the filter table is wanted any more, the others are still looked at until
     // they are clean
@@ -64,6 +65,7 @@ fn deleted(id: TableId, table: &ParsedTable) -> Vec<Damage> {
             STRIDE
         }
     };
+
     let of_chain = |(chain, rules): (&String, &Vec<RuleText>)| {
         let numbers = (1..)
             .zip(rules)
@@ -86,6 +88,7 @@ fn inserted(id: TableId, table: &ParsedTable) -> Vec<Damage> {
     } else {
         "fd09::9/128"
     };
+
     let of_chain = |(chain, rules): (&String, &Vec<_>)| {
         [1, rules.len() + 1].map(|number| Damage {
             deeds: vec![format!("-I {chain} {number} -s {source} -j ACCEPT")],
@@ -129,6 +132,7 @@ fn moved(id: TableId, table: &ParsedTable) -> Vec<Damage> {
             },
         ]
     };
+
     table.hooks.iter().flat_map(of_hook).collect()
 }
 
@@ -142,6 +146,7 @@ fn tries(world: &World, case: &str, id: TableId, damage: &Damage, is_shown: bool
         world.tool(&world.iptables(id.family, ""), &words, "");
     };
     damage.deeds.iter().for_each(|deed| iptables(deed));
+
     let about = format!("{case}, {:?}", damage.deeds);
     let mut runner = world.processes();
     let look = apply::inspect(
@@ -158,16 +163,19 @@ fn tries(world: &World, case: &str, id: TableId, damage: &Damage, is_shown: bool
         .iter()
         .map(ToString::to_string)
         .collect();
+
     assert!(
         told.len() == 1 && told[0].starts_with(&damage.told),
         "{about}: {told:#?} and not\n{}",
         damage.told
     );
+
     let is_deleted = damage.deeds[0].starts_with("-D pal-");
     assert!(
         !is_deleted || told[0].ends_with("\n  actual:   no rule"),
         "{about}: {told:#?}"
     );
+
     if is_shown {
         let (status, said) = world.palisade(&["status", &bundle(case)]);
         let first = damage.told.lines().next().unwrap_or_default();
@@ -176,6 +184,7 @@ fn tries(world: &World, case: &str, id: TableId, damage: &Damage, is_shown: bool
             "{about}, {status}: {said}"
         );
     }
+
     let outcome = world
         .apply(case)
         .unwrap_or_else(|error| panic!("{about}: {error:?}"));
@@ -184,5 +193,6 @@ fn tries(world: &World, case: &str, id: TableId, damage: &Damage, is_shown: bool
         "{about}: {outcome:?}"
     );
     world.holds(case);
+
     damage.behind.iter().for_each(|line| iptables(line));
 }

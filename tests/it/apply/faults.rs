@@ -28,6 +28,7 @@ fn at_each_call(world: &World, from: &str, to: &str, faults: &[Fault], first: us
     let states = [from, to].map(|case| verdicts_of(Some(case)));
     let others = world.others();
     let mut tried = 0;
+
     for fault in faults {
         for at in first..=LAST {
             world
@@ -64,6 +65,7 @@ fn at_each_call(world: &World, from: &str, to: &str, faults: &[Fault], first: us
             world.holds(to);
         }
     }
+
     tried
 }
 
@@ -72,6 +74,7 @@ pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
     let tried = at_each_call(world, BEFORE, MOVED, &kills, LOOKS)
         + at_each_call(world, OTHER, BEFORE, &[Fault::KilledBehind], LOOKS);
     assert!(tried > 20, "{tried}");
+
     // the tables of host endpoints are seen again though nothing says that they were written
     for at in 4..8 {
         world.apply(MOVED).unwrap();
@@ -117,6 +120,7 @@ pub(super) fn a_lock_that_is_held(world: &World) {
         "another `palisade` is changing this node",
     );
     assert_eq!(world.print(), before);
+
     // the nft build has no such lock
     if world.build == IptablesBackend::Legacy {
         held(
@@ -130,6 +134,7 @@ pub(super) fn a_lock_that_is_held(world: &World) {
             "the xtables lock is held",
         );
     }
+
     world.apply(MOVED).unwrap();
     world.holds(MOVED);
 }
@@ -240,6 +245,7 @@ pub(super) fn a_set_that_cannot_be_listed(world: &World) {
     );
     assert!(world.apply_by(&mut old, BEFORE).unwrap().is_in_sync());
     world.holds(BEFORE);
+
     // a set of somebody else's that cannot be listed is none of our business
     let mut old = Old(world.processes(), "KUBE-LOOP");
     assert!(world.apply_by(&mut old, BEFORE).unwrap().is_in_sync());
@@ -255,6 +261,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
         &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"],
         "",
     );
+
     let apply = |words: &[&str]| {
         let output = tools::command(env!("CARGO_BIN_EXE_palisade"))
             .args([
@@ -276,10 +283,12 @@ pub(super) fn no_room_for_our_files(world: &World) {
     let before = world.print();
     let written = || apply::last_written(&mut world.processes());
     let of = |case: &str| wanted(case).scripts;
+
     assert_eq!(
         written().map(|written| (written.node, written.scripts)),
         Some(("n1".to_owned(), of(BEFORE)))
     );
+
     let small = ["--state-dir", "/run/small/state", "--run-dir", "/run/p/run"];
     let (status, said) = apply(&[&small[..], &["--confirm", "30"]].concat());
     assert_eq!(status, 2, "{said}");
@@ -288,6 +297,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
         before,
         "what could not be taken back is not begun: {said}"
     );
+
     let (status, said) = apply(&small);
     assert_eq!(status, 2, "{said}");
     assert!(
@@ -300,6 +310,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
         Some(of(MOVED)),
         "what was written counts, kept or not"
     );
+
     let (status, said) = apply(&["--state-dir", "/run/p/state", "--run-dir", "/run/small/run"]);
     assert_eq!(status, 0, "{said}");
     assert!(matches!(world.apply(MOVED), Ok(outcome) if outcome.is_in_sync()));
@@ -316,6 +327,7 @@ fn never_settles(world: &World, deed: &[&str]) -> ApplyError {
     else {
         panic!("{deed:?}: {error:?}")
     };
+
     assert!(
         matches!(&**why, ApplyError::NotSettled(differences) if !differences.is_empty()),
         "{deed:?}: {error:?}"
@@ -323,6 +335,7 @@ fn never_settles(world: &World, deed: &[&str]) -> ApplyError {
     assert_eq!(error.diagnostic(&world.processes()).code, Code::NotSettled);
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
+
     error
 }
 
@@ -353,6 +366,7 @@ pub(super) fn rules_that_were_widened_are_never_ours(world: &World) {
         "packets that no connection explains",
         "packets that no connection explains",
     ];
+
     for (deed, comment) in WIDENED.iter().zip(comments) {
         let deed: Vec<&str> = deed
             .split(' ')
@@ -387,6 +401,7 @@ pub(super) fn no_rule_of_ours_is_refused(world: &World) {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     cases.sort_unstable();
+
     for case in cases
         .iter()
         .filter(|case| golden.join(case).join("bundle/nodes").exists())
@@ -412,6 +427,7 @@ pub(super) fn no_rule_of_ours_is_refused(world: &World) {
         world.build.label(),
         shapes.len()
     );
+
     assert!(
         applied > 20 && shapes.len() > 100,
         "{applied} {}",
@@ -455,6 +471,7 @@ pub(super) fn tools_that_are_not_there(world: &World) {
             "{status}: {said}"
         );
     }
+
     let error = world
         .apply_by(&mut Bare(world.processes()), BEFORE)
         .unwrap_err();
@@ -463,5 +480,6 @@ pub(super) fn tools_that_are_not_there(world: &World) {
         (diagnostic.code, diagnostic.message.as_str()),
         (Code::ToolMissing, "there is no program `ipset`")
     );
+
     assert!(world.observe().sets.is_empty());
 }

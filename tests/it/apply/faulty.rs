@@ -95,6 +95,7 @@ impl Faulty {
                 errors: errors.to_owned(),
             })
         };
+
         match self.fault {
             Fault::None => self.inner.run(call),
             Fault::KilledBefore => Err(self.killed()),
@@ -168,6 +169,7 @@ impl Runner for Faulty {
         self.calls.push(call.to_string());
         let number = self.calls.len();
         let writes = call.program.ends_with("-restore") || !call.input.is_empty();
+
         let is_more = number > self.at + 1 && writes && self.more > 0;
         self.more -= usize::from(is_more);
         let is_met = number == self.at + 1 || is_more;

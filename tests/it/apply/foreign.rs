@@ -22,12 +22,14 @@ pub(super) fn rules_of_nft_in_other_tables_keep_nobody_out(world: &World) {
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
     fs::remove_dir_all("/run/p/run").unwrap();
+
     let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1"]);
     assert_eq!(status, 0, "{said}");
     world.holds(MOVED);
     // where ours may stand it is an error
     world.tool("nft", &["-f", "-"], &NATIVE.replace("nat", "mangle"));
     fs::remove_dir_all("/run/p/run").unwrap();
+
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE), "--node", "n1"]);
     assert!(
         status == 3 && said.contains("`mangle' is incompatible"),
@@ -61,11 +63,13 @@ pub(super) fn newlines_in_comments_of_others_are_read(world: &World) {
             "",
         );
     };
+
     for family in Family::BOTH {
         COMMENTS
             .iter()
             .for_each(|comment| add(family, comment, "DOCKER-USER"));
     }
+
     let others = world.others();
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
@@ -74,6 +78,7 @@ pub(super) fn newlines_in_comments_of_others_are_read(world: &World) {
     COMMENTS
         .iter()
         .for_each(|comment| add(Family::V4, comment, "pal-FORWARD"));
+
     let (status, said) = world.palisade(&["status"]);
     assert!(
         status == 1 && said.contains("jump from FORWARD: it is there 5 times"),
@@ -82,6 +87,7 @@ pub(super) fn newlines_in_comments_of_others_are_read(world: &World) {
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
     assert_eq!(world.others(), others);
+
     let (status, said) = world.palisade(&["uninstall"]);
     assert_eq!(status, 0, "{said}");
     assert_eq!(world.others(), others);

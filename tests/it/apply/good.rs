@@ -37,6 +37,7 @@ fn run(world: &World, words: &[&str], expected: i32, says: &str) {
 
 pub(super) fn a_damaged_one_is_no_way_back_and_is_mended(world: &World) {
     let before = bundle(BEFORE);
+
     for script in DAMAGES {
         world.apply(BEFORE).unwrap();
         damage(world, script);
@@ -113,6 +114,7 @@ pub(super) fn a_damaged_one_wedges_nothing(world: &World) {
             "{script}"
         );
     }
+
     damage(world, DAMAGES[0]);
     assert!(matches!(
         apply::last_good(&mut world.processes()),

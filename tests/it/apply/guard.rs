@@ -18,6 +18,7 @@ const PAIRS: [[&str; 2]; 2] = [
 
 pub(super) fn several_tables_change_behind_a_guard(world: &World) {
     let others = world.others();
+
     for [old, new] in PAIRS {
         for case in [old, new, old] {
             let is_guarded = said_of(&plan(world, case)).matches("as a guard").count();
@@ -77,6 +78,7 @@ pub(super) fn a_guard_that_was_left_is_known(world: &World) {
 /// Runs so many transactions of a family's commit, in both families.
 fn killed_behind(world: &World, case: &str, count: usize) {
     let plan = plan(world, case);
+
     for call in plan.steps.iter().flat_map(|step| &step.calls) {
         let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
         match call.input.contains("COMMIT\n") {
@@ -97,6 +99,7 @@ pub(super) fn what_the_filter_table_accepts_the_guard_is_asked(world: &World) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let reaches = |patience| TcpStream::connect_timeout(&address, patience).is_ok();
+
     let restore = |text: &str| {
         drop(world.tool(
             &world.iptables(Family::V4, "-restore"),
@@ -106,6 +109,7 @@ pub(super) fn what_the_filter_table_accepts_the_guard_is_asked(world: &World) {
     };
     restore("*filter\n-I INPUT 1 -j ACCEPT\n-I OUTPUT 1 -j ACCEPT\nCOMMIT\n");
     assert!(reaches(HANG));
+
     for chain in ["INPUT", "OUTPUT"] {
         let rule = format!("{chain} -p tcp --dport {} -j DROP", address.port());
         restore(&format!("*security\n-A {rule}\nCOMMIT\n"));

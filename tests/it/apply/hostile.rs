@@ -71,6 +71,7 @@ fn bundles() -> Vec<String> {
         });
         made.push(name(index));
     }
+
     put(&name(3), |_, text| {
         text.replace("\"n1\"", &serde_json::to_string(FIXED[4]).unwrap())
     });
@@ -82,6 +83,7 @@ fn bundles() -> Vec<String> {
         }
     });
     made.extend([name(3), name(4), name(5)]);
+
     made
 }
 
@@ -128,9 +130,11 @@ fn run_all(world: &World, command: &Command, format: &str, bundles: &[String]) -
         "uninstall" => vec![vec![]],
         other => panic!("`{other}` is never run: add its command lines"),
     };
+
     if !is_known {
         lines.truncate(1);
     }
+
     let marked = lines.iter().filter(|line| {
         let words = [&[command.name], &own[..], line].concat();
         let output = world.command(&words).output().expect("palisade starts");

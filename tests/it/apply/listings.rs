@@ -53,6 +53,7 @@ fn hinder(world: &World, tool: &str, fault: &str, at: usize) -> Replaced {
     } else {
         "true"
     };
+
     world.replace(
         tool,
         &format!("if {is_listing} && {is_it}; then\n{fault}\nelse exec \"$real\" \"$@\"; fi"),
@@ -68,6 +69,7 @@ pub(super) fn a_listing_that_hangs_is_given_up(world: &World) {
     let tools = ["ipset".to_owned(), world.iptables(Family::V6, "-save")];
     world.apply(BEFORE).unwrap();
     let before = world.print();
+
     for (tool, fault) in tools.iter().zip(HANGS) {
         let replaced = hinder(world, tool, fault, 1);
         let to = bundle(MOVED);
@@ -93,6 +95,7 @@ pub(super) fn one_of_three_listings_goes_wrong(world: &World) {
     let states = [BEFORE, MOVED].map(|case| verdicts_of(Some(case)));
     let others = world.others();
     let mut refused = [0; 2];
+
     for (number, (tool, (fault, says, has_second_way, listings))) in tools
         .iter()
         .flat_map(|tool| FAULTS.map(|fault| (tool, fault)))
@@ -132,5 +135,6 @@ pub(super) fn one_of_three_listings_goes_wrong(world: &World) {
             world.holds(to);
         }
     }
+
     assert!(refused.iter().all(|count| *count > 11), "{refused:?}");
 }

@@ -50,6 +50,7 @@ fn commands() -> Vec<(Vec<String>, &'static [i32])> {
     let [manifest, inventory] =
         ["manifest.yaml", "inventory.yaml"].map(|name| case.join(name).display().to_string());
     let bundle = bundle(MOVED);
+
     let commands: [(&[&str], &[i32]); 9] = [
         // these look only, and may do without a part of our files
         (&["status"], &[0, 1, 2]),
@@ -144,6 +145,7 @@ pub(super) fn what_others_put_among_our_files_stays(world: &World) {
 /// Fails if a command changes what others put there, or the kernel before it says so.
 fn is_left_alone(world: &World, about: &str, place: &Path) {
     let (before, kernel, named) = (theirs(place), world.print(), place.display().to_string());
+
     for (words, statuses) in commands() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let about = format!("{about}: {}", words.join(" "));
@@ -188,6 +190,7 @@ pub(super) fn directories_of_others_are_not_used(world: &World) {
         "compiled",
         "README.md",
     ];
+
     let cases = names
         .iter()
         .flat_map(|name| THINGS.map(|thing| (*name, thing)));

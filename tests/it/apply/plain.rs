@@ -103,6 +103,7 @@ pub(super) fn uninstall_leaves_what_is_not_ours(world: &World) {
         0,
         "our files are gone"
     );
+
     let (status, said) = world.palisade(&["uninstall"]);
     assert_eq!(status, 0, "{said}");
 }
@@ -112,6 +113,7 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         build: world.build.other(),
     };
     other.apply(BEFORE).unwrap();
+
     let before = (world.print(), other.print());
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE)]);
     assert_eq!(status, 3, "{said}");
@@ -127,11 +129,13 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         before,
         "nothing was changed"
     );
+
     let mut processes = world.processes();
     let settings = ApplySettings {
         takes_over: true,
         ..world.settings()
     };
+
     let mut node = ApplyTarget {
         runner: &mut processes,
         settings,
@@ -146,6 +150,7 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
             .all(|table| table.is_empty()),
         "the other build is rid of ours"
     );
+
     // what was used last is found again
     let found = ApplySettings {
         backend: None,
@@ -159,6 +164,7 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         &super::world::wanted(BEFORE),
     )
     .unwrap();
+
     assert!(
         outcome.is_in_sync() && outcome.backend == world.build,
         "{outcome:?}"

@@ -20,6 +20,7 @@ fn boot(world: &World, name: &str) -> World {
     for guard in guards() {
         kill_process(Pid::from_raw(guard).unwrap(), Signal::KILL).unwrap();
     }
+
     until("no process of ours is left", || guards().is_empty());
     fs::remove_dir_all("/run/p/run").unwrap();
     let id = format!("/run/{name}");
@@ -32,6 +33,7 @@ fn boot(world: &World, name: &str) -> World {
     world.tool("ip", &["netns", "add", name], "");
     enter(name).unwrap();
     world.tool("ip", &["link", "set", "lo", "up"], "");
+
     let booted = World::new(world.build);
     assert!(
         !booted.print().contains("pal-"),

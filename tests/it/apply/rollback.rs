@@ -50,11 +50,13 @@ fn meaning(observed: &ObservedKernel) -> Vec<String> {
         rule.text().to_owned()
     };
     let sets = observed.sets.keys().chain(&observed.unlisted);
+
     let mut lines: Vec<String> = sets
         .map(|slot| format!("{} {}", base(slot), members(slot)))
         .collect();
     lines.sort_unstable();
     lines.dedup();
+
     for (id, table) in &observed.tables {
         lines.extend(table.hooks.iter().map(|hook| {
             format!(
@@ -73,6 +75,7 @@ fn meaning(observed: &ObservedKernel) -> Vec<String> {
             );
         }
     }
+
     lines
 }
 
@@ -110,6 +113,7 @@ fn fails(
     let outcome = world.apply_by(faulty, to);
     let about = format!("{about}, {:?}: {outcome:?}", faulty.calls.last());
     assert_eq!(world.others_of_both(), others, "{about}");
+
     let is_back = |about: &str| assert_eq!(meaning(&world.observe()), meaning(&before), "{about}");
     match outcome {
         Ok(_) => {
@@ -190,6 +194,7 @@ pub(super) fn what_fails_is_taken_back(world: &World) {
             world.holds(to);
         }
     }
+
     println!(
         "{}: once: {once:?}, several times: {lasting:?}",
         world.build.label()
@@ -198,6 +203,7 @@ pub(super) fn what_fails_is_taken_back(world: &World) {
         once.rolled_back > 30 && lasting.rolled_back > 9,
         "{once:?} {lasting:?}"
     );
+
     assert_eq!(once.not_rolled_back, 0, "{once:?}");
 }
 
@@ -283,6 +289,7 @@ pub(super) fn a_state_that_drifted_comes_back_as_it_was(world: &World) {
             );
         }
     }
+
     println!("{}: {rolled_back} states came back", world.build.label());
     assert!(rolled_back > 20, "{rolled_back}");
 }
@@ -312,6 +319,7 @@ pub(super) fn a_state_between_two_comes_back(world: &World) {
             world.holds(OTHER);
         }
     }
+
     assert!(split > 0, "no state had two copies of a set");
 }
 
@@ -324,6 +332,7 @@ fn in_force(observed: &ObservedKernel) -> BTreeMap<String, Vec<String>> {
             .map_or_else(String::new, |set| format!("{:?}", set.members))
     };
     let mut chains = BTreeMap::new();
+
     for (id, table) in &observed.tables {
         for (chain, rules) in &table.chains {
             let rules = rules
@@ -337,6 +346,7 @@ fn in_force(observed: &ObservedKernel) -> BTreeMap<String, Vec<String>> {
             .collect();
         chains.insert(format!("{id} jumps"), hooks);
     }
+
     chains
 }
 
@@ -345,6 +355,7 @@ pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
         build: world.build.other(),
     };
     let mut both = 0;
+
     for at in FIRST..20 {
         begin(world, None);
         other.apply(BEFORE).unwrap();
@@ -370,6 +381,7 @@ pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
             both += usize::from(is_both);
         }
     }
+
     assert!(both > 0);
 }
 

@@ -76,6 +76,7 @@ fn run_with(case: &str, build: IptablesBackend) {
         .expect("`unshare` starts");
     let [stdout, stderr] =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+
     assert!(
         output.status.success(),
         "{case}, {}:\n{stderr}\n{stdout}",
@@ -85,6 +86,7 @@ fn run_with(case: &str, build: IptablesBackend) {
         .lines()
         .filter(|line| line.starts_with(build.label()))
         .for_each(|line| println!("{line}"));
+
     assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
 }
 
@@ -95,6 +97,7 @@ fn child() {
     let Ok(case) = std::env::var(CASE) else {
         return;
     };
+
     let build = std::env::var(BUILD)
         .ok()
         .and_then(|word| IptablesBackend::from_word(&word))
@@ -104,5 +107,6 @@ fn child() {
         .chain(crate::reconcile::CASES)
         .chain(crate::tampered::CASES);
     let (_, work) = cases.find(|(name, _)| *name == case).expect("a case");
+
     work(&World::new(build));
 }

@@ -67,6 +67,7 @@ pub(super) fn the_guard_is_in_a_scope_of_its_own(world: &World) {
             .unwrap()
             .success()
     );
+
     let scope = fs::read_to_string("/run/scope").unwrap();
     assert!(
         scope.starts_with("--scope ") && scope.contains("/exe confirm --guard --backend "),

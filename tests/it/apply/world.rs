@@ -59,6 +59,7 @@ impl World {
         for family in Family::BOTH {
             self.tool(&self.iptables(family, "-restore"), &[], &tables);
         }
+
         let listed = self.tool("ipset", &["list", "-n"], "");
         let ours = listed.lines().filter(|name| name.starts_with("pal-"));
         self.tool(
@@ -165,6 +166,7 @@ impl World {
             .map(str::to_owned)
             .collect();
         lines.sort_unstable();
+
         for table in saves
             .iter()
             .flat_map(|text| text.split_inclusive("COMMIT\n"))
@@ -184,6 +186,7 @@ impl World {
                 .any(|line| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -"));
             lines.extend(kept.into_iter().filter(|_| !is_empty).map(str::to_owned));
         }
+
         lines.join("\n")
     }
 
@@ -213,6 +216,7 @@ impl World {
             std::io::Seek::rewind(&mut file).expect("rewound");
             file
         };
+
         let output = tools::command(program)
             .args(words)
             .stdin(Stdio::from(input))
@@ -223,6 +227,7 @@ impl World {
         } else {
             output.stderr
         };
+
         (
             output.status.success(),
             String::from_utf8_lossy(&said).into_owned(),
@@ -239,6 +244,7 @@ impl World {
             .arg(command.get_program())
             .args(command.get_args())
             .stdin(Stdio::null());
+
         let output = bounded.output().expect("palisade starts");
         let text = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -328,6 +334,7 @@ pub(crate) fn kernel_of(observed: &ObservedKernel) -> NodeKernel {
             .iter()
             .for_each(|member: &ParsedMember| sets.push_str(&format!("add {name} {member}\n")));
     }
+
     let table = |family, kind| {
         observed
             .tables
@@ -347,6 +354,7 @@ pub(crate) fn kernel_of(observed: &ObservedKernel) -> NodeKernel {
         ("filter.v4.rules", &filters[0]),
         ("filter.v6.rules", &filters[1]),
     ];
+
     for (at, names) in [
         ["raw.v4.rules", "mangle.v4.rules"],
         ["raw.v6.rules", "mangle.v6.rules"],
@@ -357,6 +365,7 @@ pub(crate) fn kernel_of(observed: &ObservedKernel) -> NodeKernel {
         let early = texts[at].iter().zip(names).take(2);
         files.extend(early.filter_map(|(text, name)| Some((name, text.as_deref()?))));
     }
+
     let holdings = KernelContents::of_kernel(files);
     NodeKernel::of_holdings(
         &holdings.unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat())),
@@ -369,6 +378,7 @@ fn text(table: &ParsedTable, kind: TableKind) -> String {
     chains
         .iter()
         .for_each(|(name, _)| text.push_str(&format!(":{name} - [0:0]\n")));
+
     for hook in &table.hooks {
         let verb = if hook.place == RulePosition::Head || hook.place == RulePosition::Number(1) {
             "-I"
@@ -382,11 +392,13 @@ fn text(table: &ParsedTable, kind: TableKind) -> String {
             hook.rule.text()
         ));
     }
+
     for (name, rules) in chains {
         rules
             .iter()
             .for_each(|rule| text.push_str(&format!("-A {name} {}\n", rule.text())));
     }
+
     // the interpreter knows the words of scripts
     text.replace("ipv6-icmp", "icmpv6")
         .replace("10/sec ", "10/second ")
@@ -405,6 +417,7 @@ fn reachable(table: &ParsedTable) -> Vec<(&String, &Vec<RuleText>)> {
         .filter_map(|hook| name(&hook.rule))
         .collect();
     let mut found = BTreeMap::new();
+
     while let Some(chain) = open.pop() {
         if let Some((chain, rules)) = table.chains.get_key_value(&chain)
             && found.insert(chain, rules).is_none()
@@ -412,6 +425,7 @@ fn reachable(table: &ParsedTable) -> Vec<(&String, &Vec<RuleText>)> {
             open.extend(rules.iter().filter_map(name));
         }
     }
+
     found.into_iter().collect()
 }
 
@@ -474,5 +488,6 @@ fn verdicts(kernel: &NodeKernel) -> BTreeMap<String, Verdict> {
             }
         }
     }
+
     verdicts
 }

@@ -23,17 +23,20 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     files
         .add("case.json", cluster.manifest())
         .map_err(|_| "too long")?;
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
-    let messages: Vec<&str> = found
+
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    let messages: Vec<&str> = diagnostics
         .sorted()
         .iter()
         .map(|diagnostic| diagnostic.message.as_str())
         .collect();
-    if found.has_errors() {
+
+    if diagnostics.has_errors() {
         return Err(format!("refused: {}", messages.join("; ")));
     }
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let asked = ConnectivityQuery {
         by: PeerGrouping::Workload,
         from: Vec::new(),
@@ -42,6 +45,7 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     };
     let answer = connectivity::list(&resolved, &asked).map_err(|diagnostic| diagnostic.message)?;
     let mut connections = Connections::default();
+
     for pair in &answer.pairs {
         let from = answer.senders.get(pair.from as usize).ok_or("no sender")?;
         let to = answer
@@ -53,6 +57,7 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
         };
         add(from, to, what, &mut connections);
     }
+
     Ok(connections)
 }
 
@@ -109,6 +114,7 @@ fn what(allowed: &[AllowedTraffic]) -> Option<String> {
             .find(|one| one.protocol == protocol)
             .and_then(|one| one.ports.as_ref())
     };
+
     if PROTOCOLS
         .iter()
         .all(|protocol| of(*protocol) == Some(&every))
@@ -121,6 +127,7 @@ fn what(allowed: &[AllowedTraffic]) -> Option<String> {
             port_list::ports_text(of(*protocol)?)
         ))
     });
+
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| words.join(","))
 }

@@ -26,7 +26,7 @@ struct Connections {
     outside: BTreeMap<(String, bool, String), Vec<Range>>,
 }
 
-/// Cases that palisade refuses, by decision 3 and as an API server does, with what it says. Mended,
+/// Cases that palisade refuses, as an API server does (semantics §2.1), with what it says. Mended,
 /// they come out as expected.
 const REFUSED: [(&str, &str); 6] = [
     // the schema of v1alpha1 demands both selectors of `pods`
@@ -52,6 +52,7 @@ fn connections_of_other_clusters() {
     assert!(cases.len() > 30, "only {} cases", cases.len());
     let mut problems = Vec::new();
     let mut agreed = 0;
+
     for case in cases {
         let name = case
             .file_name()
@@ -72,6 +73,7 @@ fn connections_of_other_clusters() {
             Err(problem) => problems.push(format!("{name}:\n{problem}")),
         }
     }
+
     assert!(
         agreed > 5_000 || !problems.is_empty(),
         "only {agreed} lines"
@@ -113,6 +115,7 @@ fn agreement(case: &Path, cluster: &peers::Cluster) -> Result<usize, String> {
     let (expected, found) = (expected.lines(), found.lines());
     let missing = expected.difference(&found).map(|line| format!("- {line}"));
     let extra = found.difference(&expected).map(|line| format!("+ {line}"));
+
     let lines: Vec<String> = missing.chain(extra).collect();
     match lines.is_empty() {
         true => Ok(expected.len()),
@@ -156,6 +159,7 @@ impl Connections {
                 ))),
             }
         }
+
         connections
     }
 
@@ -172,6 +176,7 @@ impl Connections {
             .outside
             .iter()
             .flat_map(|(key, ranges)| merged(ranges).into_iter().map(move |range| (key, range)));
+
         let outside = ranges.map(|((pod, receives, what), (first, last))| {
             let range = format!(
                 "{}-{}[External]",
@@ -200,6 +205,7 @@ fn merged(ranges: &[Range]) -> Vec<Range> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();
     let mut merged: Vec<Range> = Vec::new();
+
     for (first, last) in sorted {
         match merged.last_mut() {
             Some(before) if before.1 >= first || before.1 + 1 == first => {
@@ -208,5 +214,6 @@ fn merged(ranges: &[Range]) -> Vec<Range> {
             _ => merged.push((first, last)),
         }
     }
+
     merged
 }

@@ -42,6 +42,7 @@ impl Cluster {
                     .for_each(|document| flatten(document, None, &mut objects));
             }
         }
+
         objects.retain(|object| KEPT.contains(&text(object, "/kind").as_str()));
         objects.iter_mut().for_each(as_endpoint);
         Self { objects }
@@ -78,11 +79,13 @@ fn as_endpoint(object: &mut Value) {
             spec.remove("hostNetwork");
         }
     }
+
     if text(object, "/kind") == "Pod" {
         object
             .as_object_mut()
             .and_then(|fields| fields.remove("status"));
     }
+
     if let Some(Value::Object(owner)) = object.pointer_mut("/metadata/ownerReferences/0") {
         owner.insert("controller".to_owned(), json!(true));
         owner.entry("kind").or_insert_with(|| json!("Pod"));
@@ -119,6 +122,7 @@ fn flatten(mut object: Value, listed: Option<(&str, &str)>, objects: &mut Vec<Va
         fields.entry("apiVersion").or_insert_with(|| json!(version));
         fields.entry("kind").or_insert_with(|| json!(kind));
     }
+
     let (version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
     match (
         kind.strip_suffix("List"),

@@ -46,6 +46,7 @@ impl Medium {
         if text.is_empty() {
             return;
         }
+
         match self {
             Self::Terminal => {}
             Self::Json => drop(values(text, about)),
@@ -64,6 +65,7 @@ impl Medium {
 fn harmless(text: &str, about: &str) {
     let is_known = |letter: char| letter == '\n' || !steers(letter);
     assert!(text.chars().all(is_known), "{about}: {text:?}");
+
     for line in text.split('\n') {
         // rustc's mark of another file begins no command: its name would be `:`
         let line = line.trim_start();
@@ -100,6 +102,7 @@ fn steers(letter: char) -> bool {
         (0x1d173, 0x1d17a),
         (0xe0000, 0xe0fff),
     ];
+
     RANGES
         .iter()
         .any(|(first, last)| (*first..=*last).contains(&code))
@@ -116,6 +119,7 @@ fn csv(text: &str, about: &str) {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .from_reader(text.as_bytes());
+
     for record in reader.records() {
         let record = record.unwrap_or_else(|error| panic!("{about}: {error}"));
         assert_eq!(record.len(), COLUMNS, "{about}: {record:?}");
@@ -186,6 +190,7 @@ fn without_code(line: &str, about: &str) -> String {
         }
         rest = &from[at..];
     }
+
     plain + rest
 }
 
@@ -202,6 +207,7 @@ fn dot(text: &str, about: &str) {
         "  \"\" [shape=ellipse];",
         "  \"\" -> \"\" [label=\"\"];",
     ];
+
     for line in text.lines().filter(|line| !FRAME.contains(line)) {
         let shape = without_quoted(line);
         assert!(SHAPES.contains(&shape.as_str()), "{about}: {line:?}");
@@ -224,6 +230,7 @@ fn without_quoted(line: &str) -> String {
             (_, false) => shape.push(letter),
         }
     }
+
     shape
 }
 
@@ -251,6 +258,7 @@ fn sarif(log: &Value, about: &str) {
 
 fn junit(text: &str, about: &str) {
     let mut reader = quick_xml::Reader::from_str(text);
+
     loop {
         let event = reader
             .read_event()
@@ -304,6 +312,7 @@ fn judges_find_what_is_hostile() {
              []}}]}}]}}"
         )
     };
+
     let cases = [
         (Medium::Terminal, "a\u{1b}[2J\n".to_owned()),
         (Medium::Terminal, "a\u{202e}b\n".to_owned()),
@@ -338,6 +347,7 @@ fn judges_find_what_is_hostile() {
         let judged = std::panic::catch_unwind(|| medium.judge(&text, "a bad one"));
         assert!(judged.is_err(), "{text:?}");
     }
+
     let good = [
         (
             Medium::Terminal,

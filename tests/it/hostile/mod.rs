@@ -158,6 +158,7 @@ fn every_command_is_in_the_table() {
         .filter(is_name)
         .filter_map(|line| line.split_whitespace().next());
     let found: BTreeSet<&str> = found.filter(|name| *name != "help").collect();
+
     assert_eq!(
         found,
         COMMANDS.iter().map(|command| command.name).collect(),
@@ -191,6 +192,7 @@ fn nothing_hostile_gets_through() {
     for texts in [fixed, half] {
         sweep(&texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
     }
+
     let drawn = std::env::var("PALISADE_HOSTILE_PLACES")
         .ok()
         .and_then(|text| text.parse().ok());
@@ -212,12 +214,14 @@ fn sweep(texts: &[String]) {
     // `render` writes what others read
     let (writing, reading): (Vec<_>, Vec<_>) =
         pairs.partition(|(command, _)| command.name == "render");
+
     writing
         .iter()
         .for_each(|(command, format)| run_all(&place, command, format));
     on_all_cores(&reading, |(command, format)| {
         run_all(&place, command, format)
     });
+
     on_all_cores(texts, |text| refuse_words(&place, &text.replace('\0', "")));
 }
 
@@ -230,6 +234,7 @@ fn on_all_cores<Item: Sync>(items: &[Item], work: impl Fn(&Item) + Sync) {
         }
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
+
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(worker);
@@ -256,6 +261,7 @@ fn refuse_words(place: &Place, text: &str) {
         vec!["selector", text, "all()"],
         vec![text],
     ];
+
     for words in lines {
         let outcome = run(place.path(), &words);
         assert_eq!(
@@ -272,6 +278,7 @@ fn run_all(place: &Place, command: &Command, format: &str) {
     let is_known = command.formats.contains(&format);
     let mut marked = 0;
     let lines = place.words(command.name);
+
     // what is refused for its format is refused before anything is read
     let count = if is_known { lines.len() } else { 1 };
     for mut words in lines.into_iter().take(count) {
@@ -288,6 +295,7 @@ fn run_all(place: &Place, command: &Command, format: &str) {
             0
         };
     }
+
     let is_tested = !is_known || command.reads == Reads::Nothing || marked > 0;
     assert!(
         is_tested,
@@ -304,6 +312,7 @@ fn judge(words: &[String], format: &str, outcome: &Outcome) -> usize {
         "{about}: {}",
         outcome.stderr
     );
+
     let medium = match words[0].as_str() {
         "completions" | "man" => Medium::Terminal,
         // it prints a unified diff in all formats
@@ -312,12 +321,14 @@ fn judge(words: &[String], format: &str, outcome: &Outcome) -> usize {
         _ => Medium::of(format),
     };
     medium.judge(&outcome.stdout, &about);
+
     let is_usage = outcome.stderr.starts_with("error: ");
     let problems = if format == "json" && !is_usage {
         Medium::JsonLines
     } else {
         Medium::Terminal
     };
+
     problems.judge(&outcome.stderr, &about);
     usize::from(
         [&outcome.stdout, &outcome.stderr]

@@ -70,6 +70,7 @@ fn selector(text: &str) -> String {
 fn policy(index: usize, text: &str, action: &str) -> String {
     let (note, nobody, port) = (yaml(text), yaml(&selector(text)), 1000 + index);
     let selector = yaml(&format!("app == 'web' || {}", selector(text)));
+
     format!(
         "apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
@@ -89,6 +90,7 @@ spec:
 fn bad(text: &str) -> String {
     let t = yaml(text);
     let unclosed = yaml(&format!("app == '{}", text.replace('\'', "")));
+
     format!(
         "apiVersion: {t}
 kind: {t}
@@ -182,6 +184,7 @@ impl Place {
                 policy(index, text, "Allow"),
             );
         }
+
         git(self.path(), &["init", "-q"]);
         git(self.path(), &["add", "-A"]);
         git(self.path(), &["commit", "-qm", "all"]);
@@ -203,6 +206,7 @@ impl Place {
                 format!("a: [{text}\n  : {text}"),
             );
         }
+
         self.write(&format!("{}/x.yaml", self.name("bytes", 3)), b"a: \xff\n");
     }
 
@@ -268,6 +272,7 @@ impl Place {
             );
             assert_eq!(outcome.status, 0, "{}", outcome.stderr);
         }
+
         let script = format!("{changed}/nodes/n1/filter.v4.rules");
         let mut text = fs::read_to_string(self.path().join(&script)).expect("a script");
         for hostile in &self.texts {
@@ -277,6 +282,7 @@ impl Place {
                 1,
             );
         }
+
         self.write(&script, text);
         self.write(
             &format!("{changed}/nodes/{}/sets.ipset", self.name("n", 10)),
@@ -299,6 +305,7 @@ impl Place {
         );
         let asked = ["--from", "shop/web", "--to", "shop/db", "--port", "tcp/80"];
         let sound = ["with", old.as_str()];
+
         let lines: Vec<Vec<&str>> = match command {
             "check" => vec![sound.to_vec(), vec![&bad], vec!["missing\n::error::mrk"]],
             "render" => vec![
@@ -327,17 +334,20 @@ impl Place {
             "man" => vec![vec![]],
             other => panic!("`{other}` is never run: add its command lines"),
         };
+
         let mut lines: Vec<Vec<String>> = lines
             .iter()
             .map(|line| line.iter().map(|word| (*word).to_owned()).collect())
             .collect();
         lines.extend(self.more_words(command, text));
+
         if ["check", "render", "eval", "explain", "diff", "verify"].contains(&command) {
             let configured =
                 (0..5).map(|index| ["--config".to_owned(), format!("{config}{index}.yaml")]);
             let first = lines[0].clone();
             lines.extend(configured.map(|words| [&first[..], &words].concat()));
         }
+
         lines
             .iter()
             .map(|line| [&[command.to_owned()][..], line].concat())
@@ -353,6 +363,7 @@ impl Place {
         };
         let (old, bad) = (self.name("old", 0), self.name("bad", 2));
         let all = 0..self.texts.len();
+
         match command {
             "check" => vec![
                 words(&["with", &self.name("bytes", 3)]),

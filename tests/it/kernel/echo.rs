@@ -27,12 +27,14 @@ pub(super) fn start(
             .and_then(|server| server.map_or(Ok(()), |server| servers.add(server)));
         opened.map_err(|error| format!("cannot listen on {address} {probe}: {error}"))?;
     }
+
     let pulse = pulse(topology, &mut servers).map_err(|error| format!("pulse: {error}"))?;
     thread::spawn(move || {
         servers
             .serve()
             .expect("the echo server can wait for packets")
     });
+
     Ok(pulse)
 }
 
@@ -133,9 +135,11 @@ impl Servers {
             Some(Server::Datagrams(socket)) => echo_datagram(socket),
             None => false,
         };
+
         if !goes_on {
             self.all.remove(&number);
         }
+
         Ok(())
     }
 

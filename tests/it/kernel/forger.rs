@@ -95,10 +95,12 @@ fn sender(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
         Type::DGRAM.nonblocking(),
         Some(Protocol::UDP),
     )?;
+
     match from {
         SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
         SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
     }
+
     socket.bind(&from.into())?;
     socket.connect(&to.into())?;
     Ok(socket.into())

@@ -119,6 +119,7 @@ pub(crate) fn check(cluster: &Cluster, build: Build, questions: &[(Question, boo
     if skipped() {
         return;
     }
+
     let report = report(cluster, build, questions);
     let table = mismatches(questions, &report.answers);
     assert!(
@@ -149,6 +150,7 @@ pub(crate) fn ask_expecting(
     if skipped() {
         return expected.to_vec();
     }
+
     let pairs: Vec<_> = questions
         .iter()
         .cloned()
@@ -256,6 +258,7 @@ fn row(question: &Question, expected: &str, got: &str) -> String {
         source_port,
     } = question;
     let source_port = source_port.map_or_else(String::new, |port| format!(":{port}"));
+
     format!(
         "{:<28} {:<28} {:<10} {expected:<9} {got}",
         format!("{from}{source_port}"),
@@ -276,6 +279,7 @@ fn complaint(table: &[String], report: &Report) -> String {
     let counters = report.counters.iter().map(|(node, counters)| {
         format!("\ncounters of {node}, without the rules never met:\n{counters}")
     });
+
     format!(
         "{head}\n{}\n{}",
         table.join("\n"),

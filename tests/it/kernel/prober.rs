@@ -48,11 +48,13 @@ pub(super) fn ask(
         .collect();
     let pulse = echo::start(topology, &targets)?;
     let mut answers = Vec::new();
+
     let mut attempts = attempts.into_iter().peekable();
     while attempts.peek().is_some() {
         let wave = attempts.by_ref().take(WAVE).collect();
         answers.extend(Wave::new(wave, &pulse)?.run()?);
     }
+
     Ok(answers)
 }
 
@@ -79,6 +81,7 @@ impl<'a> Wave<'a> {
             Ok(epoll)
         });
         let epoll = epoll.map_err(|error| format!("epoll: {error}"))?;
+
         Ok(Self {
             epoll,
             attempts,
@@ -95,6 +98,7 @@ impl<'a> Wave<'a> {
                 break;
             }
         }
+
         Ok(self
             .attempts
             .iter()
@@ -197,11 +201,13 @@ impl<'a> Attempt<'a> {
             question.probe != Probe::Icmp || question.source_port.is_none(),
             "ICMP has no source port: {question:?}"
         );
+
         let source = SocketAddr::new(
             topology.source(&question.from, question.to),
             question.source_port.unwrap_or(0),
         );
         let namespace = topology.namespace_of(&question.from);
+
         Self {
             question,
             expected,
@@ -235,9 +241,11 @@ impl<'a> Attempt<'a> {
             EventFlags::IN | EventFlags::OUT | EventFlags::ET,
         )?;
         self.sent = false;
+
         // Refused at once (no neighbour yet, an OUTPUT rule, the same ports in use): the next round
         // tries again.
         let connected = socket.connect(&self.target().into());
+
         let under_way = connected.is_ok()
             || connected.is_err_and(|error| error.raw_os_error() == Some(IN_PROGRESS));
         self.socket = under_way.then_some(socket);
@@ -256,14 +264,17 @@ impl<'a> Attempt<'a> {
             kind.nonblocking(),
             Some(protocol),
         )?;
+
         if kind == Type::STREAM {
             // Reset on close: no port stays taken by a connection that waits out its end.
             socket.set_linger(Some(Duration::ZERO))?;
         }
+
         if self.question.source_port.is_some() {
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(true)?;
         }
+
         socket.bind(&self.source.into())?;
         Ok(socket)
     }
@@ -290,10 +301,12 @@ impl<'a> Attempt<'a> {
         let Some(socket) = &mut self.socket else {
             return Err(ErrorKind::WouldBlock.into());
         };
+
         if !self.sent {
             socket.write_all(&request(self.question))?;
             self.sent = true;
         }
+
         let mut bytes = [0; 64];
         let got = socket.read(&mut bytes)?;
         Ok(bytes

@@ -70,6 +70,7 @@ pub(super) fn run(job: &Job) -> Result<Report, String> {
     let output = child
         .wait_with_output()
         .expect("the child can be waited for");
+
     drop(lifeline);
     let stdout = String::from_utf8_lossy(&output.stdout);
     let Some(report) = stdout
@@ -83,11 +84,13 @@ pub(super) fn run(job: &Job) -> Result<Report, String> {
             output.status
         );
     };
+
     serde_json::from_str(report).expect("a report is plain data")
 }
 
 fn start() -> Child {
     let itself = std::env::current_exe().expect("the test binary has a path");
+
     command("unshare")
         .args([
             "--user",
@@ -116,6 +119,7 @@ fn child() {
     if std::env::var_os(CHILD_MARK).is_none() {
         return;
     }
+
     let mut job = String::new();
     io::stdin().lock().read_line(&mut job).unwrap();
     std::thread::spawn(exit_with_parent);

@@ -34,9 +34,11 @@ fn a_host_may_have_one_family_or_many_addresses() {
     cluster.nodes[1].addresses = vec![address("fd00:2::1")];
     cluster.nodes[1].pods[0].addresses = vec![address("fd00:1::1:0"), address("fd00:7::7")];
     cluster.outside[0].addresses = vec![address("2001:db8::9")];
+
     let asks = |question: &Question| {
         question.from == "n0/p1" || (question.from == "n0" && question.to.is_ipv4())
     };
+
     let asked = everything(&cluster)
         .into_iter()
         .filter(asks)
@@ -133,12 +135,14 @@ fn a_wrong_expectation_is_told_with_the_counters() {
     if skipped() {
         return;
     }
+
     let mut cluster = cluster(1, 2);
     cluster.nodes[0].scripts.v4 = "*filter\n-A FORWARD -p udp -j DROP\nCOMMIT\n".to_owned();
     let questions = [
         (question("n0/p0", "10.1.0.1", Probe::Udp(53), None), false),
         (question("n0/p0", "10.1.0.1", Probe::Icmp, None), false),
     ];
+
     let message = panic_of(move || check(&cluster, Build::Nft, &questions));
     assert!(message.contains("nft: 1 of 2 answers differ"), "{message}");
     assert!(
@@ -148,6 +152,7 @@ fn a_wrong_expectation_is_told_with_the_counters() {
         "{message}"
     );
     assert!(message.contains("counters of n0"), "{message}");
+
     assert!(message.contains("-A FORWARD -p udp -j DROP"), "{message}");
 }
 
@@ -156,6 +161,7 @@ fn a_refused_script_panics_with_the_words_of_the_tool() {
     if skipped() {
         return;
     }
+
     for build in BUILDS {
         let mut cluster = cluster(1, 2);
         cluster.nodes[0].scripts.v4 = "*filter\n-A FORWARD -j NOWHERE\nCOMMIT\n".to_owned();
@@ -174,6 +180,7 @@ fn restores_takes_what_the_tools_take() {
     if skipped() {
         return;
     }
+
     for build in BUILDS {
         let good = Scripts {
             sets: "create s hash:ip\n".to_owned(),
@@ -228,6 +235,7 @@ fn everything(cluster: &Cluster) -> Vec<Question> {
         .flat_map(|from| hosts.iter().map(move |to| (from, to)))
         .filter(|(from, to)| from.0 != to.0);
     let targets = pairs.flat_map(|(from, to)| to.1.iter().map(move |address| (from.0, *address)));
+
     let asked = targets.flat_map(|(from, to)| {
         PROBES.map(|probe| Question {
             from: from.clone(),
@@ -258,6 +266,7 @@ fn node(number: u8, pods: u8) -> Node {
             ],
         )
     };
+
     let addresses = vec![
         address(&format!("192.168.0.{number}")),
         address(&format!("fd00:2::{number}")),

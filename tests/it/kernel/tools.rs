@@ -60,12 +60,14 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Stri
         .take()
         .expect("standard input is piped")
         .write_all(input.as_bytes());
+
     let output = child
         .wait_with_output()
         .map_err(|error| format!("`{program}`: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
+
     Err(format!(
         "`{program} {}`, {}: {}",
         arguments.join(" "),

@@ -76,13 +76,16 @@ impl Topology {
             owners: BTreeMap::new(),
         };
         let mut fabric = Router::new(FABRIC, FABRIC_V4);
+
         for (number, node) in cluster.nodes.iter().enumerate() {
             plan.node(&format!("n{number}"), node, &mut fabric);
         }
+
         for (number, host) in cluster.outside.iter().enumerate() {
             let name = format!("o{number}");
             plan.leaf(&name, host, &mut fabric, &name);
         }
+
         plan.namespaces.push(fabric.namespace);
         plan
     }
@@ -95,14 +98,17 @@ impl Topology {
             .map(|namespace| format!("netns add {}\n", namespace.name))
             .collect();
         tools::run("ip", &["-batch", "-"], &create)?;
+
         for namespace in &self.namespaces {
             namespace.set()?;
         }
+
         tools::run("ip", &["-batch", "-"], &self.links)?;
         for namespace in &self.namespaces {
             tools::enter(&namespace.name)?;
             tools::run("ip", &["-batch", "-"], &namespace.commands)?;
         }
+
         Ok(())
     }
 
@@ -156,6 +162,7 @@ impl Topology {
             .namespace
             .add(format_args!("addr add {UPLINK_V4}/32 dev eth0"));
         fabric.downlink(name, &node.addresses);
+
         for (number, pod) in node.pods.iter().enumerate() {
             self.leaf(
                 &format!("{name}p{number}"),
@@ -165,6 +172,7 @@ impl Topology {
             );
             fabric.routes_through(name, &pod.addresses);
         }
+
         self.namespaces.push(router.namespace);
     }
 
@@ -186,6 +194,7 @@ impl Topology {
             self.homes.insert(name.to_owned(), home).is_none(),
             "two hosts of the cluster are named `{name}`"
         );
+
         for address in addresses {
             let before = self.owners.insert(*address, namespace.to_owned());
             assert!(
@@ -232,6 +241,7 @@ impl Namespace {
                 if address.is_ipv6() { " nodad" } else { "" }
             ));
         }
+
         self.add(format_args!("addr add {LEAF_V6}/64 dev eth0 nodad"));
         self.add(format_args!(
             "route add 0.0.0.0/0 via {router_v4} dev eth0 onlink"
@@ -262,6 +272,7 @@ impl Router {
         self.namespace.add(format_args!(
             "addr add {ROUTER_V6}/64 dev {interface} nodad"
         ));
+
         for address in addresses {
             self.namespace.add(format_args!(
                 "route add {} dev {interface}",

@@ -40,6 +40,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
     let own = std::env::var("PALISADE_SEED")
         .ok()
         .map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+
     let fixed = SEEDS.iter().flat_map(|seed| {
         (0..PAIRS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))
     });
@@ -47,6 +48,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
         check_pair(seed, &mut counts)
             .unwrap_or_else(|problem| panic!("PALISADE_SEED={seed}: {problem}"));
     }
+
     println!("{counts:?}");
     assert!(
         counts.pairs > 50 && counts.visible > 300 && counts.kills > 200,
@@ -56,6 +58,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
         counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40 && counts.guarded > 5,
         "{counts:?}"
     );
+
     assert!(counts.gates > 20, "{counts:?}");
 }
 
@@ -82,11 +85,13 @@ fn a_pod_range_that_comes_or_goes_writes_no_table() {
             false,
         )
     };
+
     let tools = ToolSettings {
         backend: IptablesBackend::Legacy,
         lock_wait: 5,
     };
     let mut kernel = World::new(false);
+
     for (nodes, expected) in [(2, ""), (4, "add pal-pods4"), (1, "del pal-pods4")] {
         let plan = plan::between(
             &desired_of(nodes),
@@ -139,6 +144,7 @@ fn changes_in_place_are_found_out() {
             .unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         found += usize::from(watch.problem.is_some());
     }
+
     println!("{found} of {}", counts.pairs);
     assert!(found >= 3, "{found} of {}", counts.pairs);
 }
@@ -161,14 +167,17 @@ impl Pair {
             counts.refused += 1;
             return Ok(None);
         };
+
         counts.pairs += 1;
         let node = dice.below(old.len().min(new.len()));
         let is_at_end = dice.chance(20);
         let [old, mut new] =
             [&old[node], &new[node]].map(|scripts| desired(scripts, is_at_end != dice.chance(5)));
+
         if dice.chance(60) {
             new = with_other_members(&old, dice);
         }
+
         let is_nft = dice.chance(50);
         let tools = ToolSettings {
             backend: if is_nft {
@@ -178,15 +187,18 @@ impl Pair {
             },
             lock_wait: 5,
         };
+
         let mut start = with_others(World::new(is_nft));
         let mut memory = PrintCache::default();
         if dice.chance(92) {
             memory = converge(&mut start, &old, &tools)?;
             disturb(&mut start, dice);
         }
+
         if dice.chance(10) {
             memory = PrintCache::default();
         }
+
         let mut goal = with_others(World::new(is_nft));
         converge(&mut goal, &new, &tools)?;
         Ok(Some(Self {
@@ -226,6 +238,7 @@ fn desired(scripts: &NodeScripts, is_at_end: bool) -> DesiredKernel {
     let files = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
+
     DesiredKernel::from_scripts(
         CheckedScripts::read(files, &ExtensionSet::default()).expect("palisade wrote it"),
     )
@@ -249,6 +262,7 @@ fn with_other_members(old: &DesiredKernel, dice: &mut Dice) -> DesiredKernel {
     let some: Vec<String> = (0..1 + dice.below(3))
         .map(|_| dice.pick(&NETS).to_owned())
         .collect();
+
     let names: Vec<String> = (0..count).filter_map(|_| pick(&names, dice)).collect();
     for name in names {
         let set = new.sets.get_mut(&name).expect("a set");
@@ -264,6 +278,7 @@ fn with_other_members(old: &DesiredKernel, dice: &mut Dice) -> DesiredKernel {
         set.members.dedup();
         set.members.dedup_by(|left, right| matches!((left, right), (ParsedMember::Net(left, _), ParsedMember::Net(right, _)) if left == right));
     }
+
     new
 }
 
@@ -305,6 +320,7 @@ fn with_others(mut world: World) -> World {
         );
         world.insert(family, "filter", "INPUT", 0, "-i lo -j ACCEPT");
     }
+
     world
 }
 
@@ -313,6 +329,7 @@ fn disturb(world: &mut World, dice: &mut Dice) {
     if dice.chance(60) {
         return;
     }
+
     for _ in 0..1 + dice.below(3) {
         match dice.below(8) {
             0 | 1 => disturb_set(world, dice),
@@ -348,6 +365,7 @@ fn disturb_set(world: &mut World, dice: &mut Dice) {
     let Some(set) = pick(&names, dice).and_then(|name| world.sets.get_mut(&name)) else {
         return;
     };
+
     let members: Vec<String> = set.members.keys().cloned().collect();
     match pick(&members, dice).filter(|_| dice.chance(60)) {
         Some(member) => drop(set.members.remove(&member)),
@@ -368,12 +386,14 @@ fn rename_set(world: &mut World, dice: &mut Dice) {
     let Some(name) = pick(&names, dice) else {
         return;
     };
+
     let slots: Vec<String> = plan::slots(&plan::base(&name))
         .filter(|slot| !world.sets.contains_key(slot))
         .collect();
     let Some(slot) = pick(&slots, dice) else {
         return;
     };
+
     world.sets.insert(slot.clone(), world.sets[&name].clone());
     let only = dice.chance(30).then(|| dice.pick(&Family::BOTH));
     for ((family, _), chains) in &mut world.tables {
@@ -391,6 +411,7 @@ fn disturb_chain(world: &mut World, dice: &mut Dice) {
     let family = dice.pick(&Family::BOTH);
     let (table, _) = dice.pick(&TABLES);
     let chains = world.tables.get_mut(&(family, table)).expect("a table");
+
     let names: Vec<String> = chains
         .keys()
         .filter(|name| name.starts_with("pal-"))
@@ -399,6 +420,7 @@ fn disturb_chain(world: &mut World, dice: &mut Dice) {
     let Some(rules) = pick(&names, dice).and_then(|name| chains.get_mut(&name)) else {
         return;
     };
+
     match dice.below(4) {
         0 => rules.clear(),
         1 if !rules.is_empty() => drop(rules.remove(dice.below(rules.len()))),
@@ -423,6 +445,7 @@ fn disturb_hook(world: &mut World, dice: &mut Dice) {
         .get_mut(&(family, "filter"))
         .and_then(|chains| chains.get_mut(chain))
         .expect("a chain");
+
     match dice.below(4) {
         0 => rules.insert(
             0,
@@ -477,6 +500,7 @@ fn changed(world: &world::World, dice: &mut Dice) -> world::World {
             _ => grow(&mut changed, dice),
         }
     }
+
     changed
 }
 
@@ -496,6 +520,7 @@ fn grow(world: &mut world::World, dice: &mut Dice) {
         (0..1 + dice.below(4)).for_each(|_| set.nets.push(random::net(dice.pick(&nets))));
         return;
     }
+
     let policies = world.policies.len();
     if policies > 0 {
         match &mut world.policies[dice.below(policies)] {

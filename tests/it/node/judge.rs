@@ -99,6 +99,7 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
     let mut known = BTreeSet::new();
     let plan = plan::between(&pair.new, &pair.start.observed(), &pair.memory, &pair.tools);
     count(&plan, counts);
+
     let mut states = vec![pair.start.clone()];
     let first = Said::of(&plan);
     let end = watched(
@@ -111,6 +112,7 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
         &mut |state| states.extend((!state.is_fleeting).then(|| state.clone())),
     )?;
     in_sync(&end, pair, &plan)?;
+
     let stride = states.len().div_ceil(KILLS);
     for killed in states.iter().skip(dice.below(stride)).step_by(stride) {
         counts.kills += 1;
@@ -122,6 +124,7 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
             .map_err(|problem| format!("killed before: {problem}"))?;
         in_sync(&end, pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
     }
+
     Ok(())
 }
 
@@ -144,6 +147,7 @@ fn watched(
         problem: None,
     };
     let mut world = start.clone();
+
     for step in &plan.steps {
         let done = world.step(step, &mut |state| {
             watch.look(state);
@@ -151,6 +155,7 @@ fn watched(
         });
         done.map_err(|problem| format!("{problem}\n{plan}"))?;
     }
+
     match watch.problem {
         Some(problem) => Err(format!("{problem}\n{plan}")),
         None => Ok(world),
@@ -164,11 +169,13 @@ impl Watch<'_> {
         if texts == self.last || self.problem.is_some() {
             return;
         }
+
         self.counts.visible += 1;
         self.last = texts.clone();
         if !self.known.insert(texts.clone()) {
             return;
         }
+
         let kernel = texts.load();
         for decided in self.packets {
             let Decided {
@@ -204,6 +211,7 @@ impl Watch<'_> {
         } else {
             &mut self.counts.losses
         };
+
         *count += usize::from(is_said);
         is_said
     }
@@ -228,6 +236,7 @@ impl Said {
                     .any(|part| part.starts_with(family) && is_said(part))
             })
         };
+
         Self {
             leaks: says(true),
             losses: says(false),
@@ -251,6 +260,7 @@ fn in_sync(end: &World, pair: &Pair, plan: &Plan) -> Result<(), String> {
     if !again.steps.is_empty() || !again.differences.is_empty() {
         return Err(format!("not in sync behind\n{plan}\nbut\n{again}"));
     }
+
     // which slot a set stands in is nobody's business
     let bare = |world: &World| lines(&world.texts().whole());
     if bare(end) == bare(&pair.goal) {
@@ -272,12 +282,14 @@ fn lines(text: &str) -> Vec<String> {
             word.to_owned()
         }
     };
+
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = text.lines().map(line).collect();
     let chain = |line: &String| {
         line.starts_with("-A")
             .then(|| line.split(' ').nth(1).unwrap_or_default().to_owned())
     };
+
     lines.sort_by_key(|line| {
         (
             chain(line),
@@ -288,6 +300,7 @@ fn lines(text: &str) -> Vec<String> {
             },
         )
     });
+
     lines
 }
 
@@ -334,11 +347,13 @@ fn count(plan: &Plan, counts: &mut Counts) {
             .map(|step| step.about.matches(words).count())
             .sum::<usize>();
     }
+
     counts.guarded += plan
         .steps
         .iter()
         .map(|step| step.about.matches("as a guard").count())
         .sum::<usize>();
+
     for step in &plan.steps {
         counts.swaps += usize::from(step.about.contains("swap"));
         counts.in_place += usize::from(step.about.contains("in place"));
@@ -363,12 +378,14 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
         .filter_map(HeaderClass::example)
         .collect();
     let addresses = Family::BOTH.map(|family| addresses(&kernels, family));
+
     let mut interfaces: Vec<String> = kernels
         .iter()
         .flat_map(|kernel| kernel.interfaces())
         .map(str::to_owned)
         .collect();
     interfaces.extend(["eth1", "cali0", "lo"].map(str::to_owned));
+
     let states = [
         State::New,
         State::New,
@@ -379,6 +396,7 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
         State::Invalid,
         State::Untracked,
     ];
+
     let mut packets = Vec::new();
     while packets.len() < PACKETS {
         let addresses = dice.pick(&addresses);
@@ -415,6 +433,7 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
             reverse_path,
         });
     }
+
     let decided = packets.into_iter().filter_map(|packet| {
         let [(old, is_untracked, _), (new, will_be_untracked, _)] =
             ends.each_ref().map(|end| end.run(&packet));
@@ -438,6 +457,7 @@ fn addresses(kernels: &[&NodeKernel], family: Family) -> Vec<IpAddr> {
     } else {
         "2001:db8:ffff::77"
     };
+
     let nets = lists.iter().flatten().filter(|net| net.family() == family);
     let ends = nets.flat_map(|net| {
         [
@@ -446,6 +466,7 @@ fn addresses(kernels: &[&NodeKernel], family: Family) -> Vec<IpAddr> {
         ]
     });
     let all = ends.chain([outside.parse().expect("an address")]);
+
     let kinds: BTreeMap<Vec<bool>, IpAddr> = all
         .map(|address| {
             (

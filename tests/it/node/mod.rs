@@ -26,6 +26,7 @@ fn desired_of<'text>(text: impl Fn(&str) -> Option<&'text str>) -> DesiredKernel
             tables.extend(ParsedTable::read(text, family).expect("a table"));
         }
     }
+
     DesiredKernel {
         sets,
         tables,

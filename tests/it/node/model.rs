@@ -1,6 +1,6 @@
 //! A kernel's sets and tables, changed by calls of the tools, one instant after the other. It
-//! shares nothing with the planner but the [`ToolCall`]: it reads their input word by word, and does
-//! what `ipset restore` and `iptables-restore --noflush` do.
+//! shares nothing with the planner but the [`ToolCall`]: it reads their input word by word, and
+//! does what `ipset restore` and `iptables-restore --noflush` do.
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,7 @@ impl World {
         let tables = Family::BOTH
             .into_iter()
             .flat_map(|family| TABLES.map(|(name, chains)| ((family, name), empty(chains))));
+
         Self {
             is_nft,
             sets: BTreeMap::new(),
@@ -113,6 +114,7 @@ impl World {
         seen: &mut dyn FnMut(&World),
     ) -> Result<(), String> {
         let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
+
         match (call.program.as_str(), words.as_slice()) {
             ("ipset", ["-exist", "restore"]) => self.sets_restore(&call.input, true, seen),
             ("ipset", ["restore"]) => self.sets_restore(&call.input, false, seen),
@@ -149,6 +151,7 @@ impl World {
             }
             seen(self);
         }
+
         Ok(())
     }
 
@@ -159,14 +162,17 @@ impl World {
         let ["del", name, member] = line.split(' ').collect::<Vec<_>>()[..] else {
             return None;
         };
+
         let set = self
             .sets
             .get(name)
             .filter(|set| set.create.starts_with("hash:net") && set.members.contains_key(member))?;
         let gone = length(member);
+
         let mut rest = set.clone();
         rest.members.remove(member);
         let has_more = rest.members.keys().any(|member| length(member) == gone);
+
         let next = rest
             .members
             .keys()
@@ -174,11 +180,13 @@ impl World {
             .filter(|length| *length < gone)
             .max()?;
         rest.members.retain(|member, _| length(member) != next);
+
         (!has_more && self.is_in_use(name)).then(|| (name.to_owned(), rest))
     }
 
     fn set_line(&mut self, line: &str, exist: bool) -> Result<(), String> {
         let words: Vec<&str> = line.split(' ').collect();
+
         match words.as_slice() {
             ["create", name, rest @ ..] => {
                 let create = rest.join(" ");
@@ -245,6 +253,7 @@ impl World {
                 return Err("it is there already".to_owned());
             }
         }
+
         let most = set
             .create
             .split_once("maxelem ")
@@ -264,10 +273,12 @@ impl World {
                 .ok_or_else(|| format!("no set {name}"))
         });
         let (one, other) = (one?, other?);
+
         let kind = |set: &Members| set.create.split(' ').take(3).collect::<Vec<_>>().join(" ");
         if kind(&one) != kind(&other) {
             return Err("of other types".to_owned());
         }
+
         self.sets.insert(left.to_owned(), other);
         self.sets.insert(right.to_owned(), one);
         Ok(())
@@ -307,6 +318,7 @@ impl World {
                     .map_err(|problem| format!("`{line}`: {problem}"))?;
             }
         }
+
         if open.is_none() {
             Ok(())
         } else {
@@ -327,6 +339,7 @@ impl World {
                 .find(|set| !self.sets.contains_key(*set) && !self.unlisted.contains(*set));
             missing.map_or(Ok(()), |set| Err(format!("no set `{set}` for `{rule}`")))?;
         }
+
         Ok(())
     }
 
@@ -340,6 +353,7 @@ impl World {
                 .collect();
             tables.extend(ParsedTable::read(&text, family).expect("tables are printed well"));
         }
+
         let listed = |name: &&String| !self.unlisted.contains(*name);
         let text: String = self
             .sets
@@ -347,6 +361,7 @@ impl World {
             .filter(|(name, _)| listed(name))
             .map(|(name, set)| set.saved(name))
             .collect();
+
         ObservedKernel {
             sets: ParsedSet::read(&text).expect("sets are printed well"),
             unlisted: self.unlisted.clone(),
@@ -362,6 +377,7 @@ impl World {
                 .iter()
                 .map(move |rule| format!("[0:0] -A {chain} {}\n", printed(rule)))
         });
+
         format!(
             "*{name}\n{}{}COMMIT\n",
             declared.collect::<String>(),
@@ -397,6 +413,7 @@ impl World {
             .to_vec();
         let mut declared = BTreeSet::new();
         let mut lines = String::new();
+
         while let Some(chain) = open.pop() {
             let is_ours = chain.starts_with("pal-");
             let own = chains[chain].iter().map(|rule| {
@@ -411,6 +428,7 @@ impl World {
                 open.extend(target.filter(|target| declared.insert(*target)));
             }
         }
+
         let declared: String = declared
             .iter()
             .map(|chain| format!(":{chain} - [0:0]\n"))
@@ -471,6 +489,7 @@ impl WorldTexts {
                 &holdings.unwrap_or_else(|problem| panic!("{problem}\n{}", self.whole())),
             )
         };
+
         Loaded {
             kernel: load(filter4, filter6),
             behind: is_guarded.then(|| load(&behind4, &behind6)),
@@ -499,6 +518,7 @@ impl Loaded {
                 verdict
             };
         }
+
         (verdict, run.is_untracked, passed)
     }
 
@@ -534,6 +554,7 @@ impl Members {
         } else {
             self.members.iter().map(word).collect()
         };
+
         let members: String = members
             .iter()
             .map(|member| format!("add {name} {member}\n"))
@@ -549,6 +570,7 @@ impl Members {
             .map(|port| port.parse().expect("a port"))
             .collect();
         ports.sort_unstable();
+
         let word = |run: &[u16]| match run {
             [only] => only.to_string(),
             run => format!("{}-{}", run[0], run[run.len() - 1]),
@@ -581,6 +603,7 @@ fn table_line(
         chains.insert(name.to_owned(), Vec::new());
         return Ok(());
     }
+
     let (verb, rest) = line.split_once(' ').ok_or("unknown line")?;
     let (chain, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     if verb == "-X" {
@@ -597,6 +620,7 @@ fn table_line(
         chains.remove(chain);
         return Ok(());
     }
+
     let rules = chains.get_mut(chain).ok_or("no such chain")?;
     match (verb, rest.strip_prefix("1 ")) {
         ("-A", _) => rules.push(rest.to_owned()),
@@ -610,6 +634,7 @@ fn table_line(
         }
         _ => return Err("unknown line".to_owned()),
     }
+
     Ok(())
 }
 

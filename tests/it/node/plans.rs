@@ -359,6 +359,7 @@ fn copy(world: &mut World, lacks: &str) {
     let mut copy = world.sets["pal-s4-web"].clone();
     copy.members.remove(lacks);
     world.sets.insert("pal-s4~web".to_owned(), copy);
+
     let rules = world
         .tables
         .get_mut(&(Family::V4, "filter"))
@@ -373,6 +374,7 @@ fn leftovers(world: &mut World) {
     let copy = world.sets["pal-s4-web"].clone();
     world.sets.insert("pal-s4+web".to_owned(), copy);
     let create = "hash:net family inet hashsize 1024 maxelem 65536".to_owned();
+
     for name in ["pal-s4-old", "pal-s4-lent"] {
         world.sets.insert(
             name.to_owned(),
@@ -382,12 +384,14 @@ fn leftovers(world: &mut World) {
             },
         );
     }
+
     let table = world
         .tables
         .get_mut(&(Family::V4, "filter"))
         .expect("a table");
     table.insert("pal-old".to_owned(), vec!["-j DROP".to_owned()]);
     table.insert("pal-held".to_owned(), vec!["-j DROP".to_owned()]);
+
     table.insert(
         "THEIRS".to_owned(),
         vec![
@@ -407,11 +411,13 @@ fn plans_are_these() {
         compare(case.name, case.about, &plan, &mut wrong);
         expected.insert(format!("{}.txt", case.name));
     }
+
     let plan = plan::removal(&in_sync().observed(), &TOOLS);
     let left = run(in_sync(), &plan, "uninstall");
     assert_eq!(left, World::new(true));
     compare("uninstall", "Everything of ours goes.", &plan, &mut wrong);
     expected.insert("uninstall.txt".to_owned());
+
     let (world, plan) = several_tables();
     run(world, &plan, "several-tables");
     compare(
@@ -422,6 +428,7 @@ fn plans_are_these() {
         &mut wrong,
     );
     expected.insert("several-tables.txt".to_owned());
+
     let files = fs::read_dir(root().join("golden/plans")).expect("golden/plans");
     let files: BTreeSet<String> = files
         .map(|file| {
@@ -432,6 +439,7 @@ fn plans_are_these() {
         })
         .collect();
     assert_eq!(files, expected, "files without a case");
+
     assert!(
         wrong.is_empty(),
         "{}\nUPDATE_GOLDEN=1 accepts this",
@@ -449,10 +457,12 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
     );
     let desired = desired(SETS, &limited);
     let mut world = World::new(true);
+
     let plan = plan::between(&desired, &world.observed(), &PrintCache::default(), &TOOLS);
     plan.steps
         .iter()
         .for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
+
     let previous = PrintCache {
         version: PrintCache::VERSION,
         backend: "nft".to_owned(),
@@ -460,6 +470,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
         ..PrintCache::default()
     };
     assert!(!plan::between(&desired, &world.observed(), &previous, &TOOLS).is_in_force());
+
     let memory = plan::remember(&desired, &world.observed(), &plan, previous.clone());
     assert_eq!(
         (
@@ -469,6 +480,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
         ),
         ("n1", 1, 0)
     );
+
     let now = plan::between(&desired, &world.observed(), &memory, &TOOLS);
     assert_eq!(now, Plan::default());
     // what the plan did not write is not taken for ours
@@ -482,6 +494,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
         plan::remember(&desired, &world.observed(), &now, memory.clone()),
         memory
     );
+
     let other = ToolSettings {
         backend: IptablesBackend::Legacy,
         ..TOOLS
@@ -490,12 +503,14 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
         !plan::between(&desired, &world.observed(), &memory, &other).is_in_force(),
         "the other build prints otherwise"
     );
+
     let rule = world
         .tables
         .get_mut(&(Family::V4, "filter"))
         .and_then(|table| table.get_mut("pal-i-web")?.last_mut())
         .expect("a rule");
     *rule = rule.replace("7/minute", "8/minute");
+
     let plan = plan::between(&desired, &world.observed(), &memory, &TOOLS);
     assert_eq!(plan.differences.len(), 1, "{plan}");
 }
@@ -520,6 +535,7 @@ fn in_sync() -> World {
     plan.steps
         .iter()
         .for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
+
     world
 }
 
@@ -544,11 +560,13 @@ fn several_tables() -> (World, Plan) {
         plan::between(desired, &world.observed(), &PrintCache::default(), &TOOLS)
     };
     let mut world = World::new(true);
+
     let first = plan(&scripts(&mangle(80), FILTER), &world);
     first
         .steps
         .iter()
         .for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
+
     let filter = FILTER.replace("\"ops\" -j ACCEPT", "\"ops\" -j DROP");
     let plan = plan(&scripts(&mangle(81), &filter), &world);
     (world, plan)
@@ -566,10 +584,12 @@ impl Case {
         let desired = desired(&replaced(SETS), &replaced(FILTER));
         let plan = plan::between(&desired, &world.observed(), &PrintCache::default(), &TOOLS);
         let mut end = world.clone();
+
         plan.steps.iter().for_each(|step| {
             end.step(step, &mut |_| {})
                 .unwrap_or_else(|problem| panic!("{}: {problem}", self.name))
         });
+
         let again = plan::between(&desired, &end.observed(), &PrintCache::default(), &TOOLS);
         assert_eq!(again, Plan::default(), "{}: {again}", self.name);
         (world, plan)
@@ -603,6 +623,7 @@ fn compare(name: &str, about: &str, plan: &Plan, wrong: &mut Vec<String>) {
 fn what_is_remembered_is_what_the_next_plan_needs() {
     let end = "-m comment --comment \"end of tier\"";
     let limited = FILTER.replace(end, &format!("-m limit --limit 7/minute {end}"));
+
     for (filter, chains) in [(FILTER.to_owned(), 0), (limited, 1)] {
         let desired = desired(SETS, &filter);
         let previous = PrintCache {

@@ -104,9 +104,11 @@ impl Small {
                     .for_each(|rules| change(at, rules, dice)),
             }
         }
+
         if dice.chance(40) {
             changed.sets[dice.below(SETS)] = members(dice);
         }
+
         changed
     }
 
@@ -127,6 +129,7 @@ impl Small {
             .zip(&self.tables)
             .map(|(kind, chains)| text(kind.name, chains))
             .collect();
+
         let file = |name: &str| match name {
             "sets.ipset" => Some(sets.as_str()),
             "raw.v4.rules" => Some(tables[0].as_str()).filter(|_| !self.tables[0].is_empty()),
@@ -147,6 +150,7 @@ fn table(at: usize, dice: &mut Dice) -> BTreeMap<&'static str, Vec<String>> {
     if name != "filter" && dice.chance(30) {
         return BTreeMap::new();
     }
+
     let mut rules = |chain: &&'static str| {
         let mut rules: Vec<String> = (0..1 + dice.below(3)).map(|_| rule(at, dice)).collect();
         rules.extend(
@@ -169,6 +173,7 @@ fn rule(at: usize, dice: &mut Dice) -> String {
             dice.pick(&NETS)
         ),
     };
+
     [address.as_str(), dice.pick(asked), dice.pick(leads)]
         .join(" ")
         .replace("  ", " ")
@@ -196,6 +201,7 @@ fn text(name: &str, chains: &BTreeMap<&'static str, Vec<String>>) -> String {
         .keys()
         .map(|chain| format!("-I {chain} 1 -m comment --comment \"palisade\" -j pal-{chain}\n"))
         .collect();
+
     format!(
         "*{name}\n{declared}{}{hooks}COMMIT\n",
         rules.collect::<String>()
@@ -219,9 +225,11 @@ fn pair(seed: u64) -> (Pair, Dice) {
     let new = old.changed(&mut dice);
     let mut start = World::new(true);
     let memory = converge(&mut start, &old.desired(), &TOOLS).expect("it runs");
+
     if dice.chance(40) {
         start = killed(start, &old.changed(&mut dice).desired(), &mut dice);
     }
+
     let mut goal = World::new(true);
     converge(&mut goal, &new.desired(), &TOOLS).expect("it runs");
     (
@@ -252,6 +260,7 @@ fn several_tables_keep_the_law() {
             .unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         counts.pairs += 1;
     }
+
     println!("{counts:?}");
     assert!(
         counts.guarded > 200 && counts.said.iter().all(|said| *said > 50),
@@ -264,6 +273,7 @@ fn several_tables_keep_the_law() {
 #[test]
 fn plans_without_a_guard_are_found_out() {
     let ways: [(&str, Way); 2] = [("no guard", without_guard), ("backwards", backwards)];
+
     for (name, changed) in ways {
         let (mut found, mut count) = (0, 0);
         for (_, pair, mut dice) in pairs() {
@@ -300,6 +310,7 @@ fn breaks_the_law(pair: &Pair, plan: &Plan, dice: &mut Dice) -> bool {
         problem: None,
     };
     let mut world = pair.start.clone();
+
     let steps = plan
         .steps
         .iter()
@@ -309,6 +320,7 @@ fn breaks_the_law(pair: &Pair, plan: &Plan, dice: &mut Dice) -> bool {
             .step(step, &mut |state| watch.look(state))
             .expect("it runs")
     });
+
     watch.problem.is_some()
 }
 

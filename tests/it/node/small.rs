@@ -55,6 +55,7 @@ fn changes_in_place_keep_the_law() {
             .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{table}"));
         counts.pairs += 1;
     }
+
     println!("{counts:?}");
     assert!(
         counts.in_place > 200 && counts.swaps > 100 && counts.switches > 100,
@@ -88,6 +89,7 @@ fn small(sets: &[Vec<String>], table: &str) -> DesiredKernel {
             )
         })
         .collect();
+
     let file = |name: &str| match name {
         "sets.ipset" => Some(text.as_str()),
         "filter.v4.rules" => Some(table),
@@ -102,17 +104,20 @@ fn small_table(dice: &mut Dice) -> String {
     } else {
         &["src", "dst"]
     };
+
     let leads: &[&str] = match dice.below(3) {
         0 => &["-j ACCEPT", "-g pal-allowed"],
         1 => &["-j ACCEPT", "-j DROP", "-g pal-allowed"],
         _ => &["-j ACCEPT", "-j DROP", "-j RETURN", "-g pal-class"],
     };
     let count = 2 + dice.below(3);
+
     let mut rule = || {
         let negation = if dice.chance(35) { "! " } else { "" };
         let (set, side, lead) = (dice.below(SMALL_SETS), dice.pick(sides), dice.pick(leads));
         format!("-A pal-FORWARD -m set {negation}--match-set pal-s4-{set} {side} {lead}\n")
     };
+
     let rules: String = (0..count).map(|_| rule()).collect();
     let end = dice.pick(&["-j DROP", "-j ACCEPT", "-j RETURN"]);
     format!(
@@ -146,6 +151,7 @@ fn the_race_of_lengths_is_found_out() {
     };
     let (mut start, mut goal) = (World::new(true), World::new(true));
     let memory = converge(&mut start, &old, &tools).expect("it runs");
+
     converge(&mut goal, &new, &tools).expect("it runs");
     let pair = Pair {
         start,
@@ -155,6 +161,7 @@ fn the_race_of_lengths_is_found_out() {
         tools,
     };
     let (mut dice, mut counts, mut known) = (Dice(SEED), Counts::default(), BTreeSet::new());
+
     check(&pair, &mut dice, &mut counts).unwrap_or_else(|problem| panic!("{problem}"));
     let packets = packets(&pair.ends(), &mut dice);
     let last = pair.start.texts();
@@ -169,6 +176,7 @@ fn the_race_of_lengths_is_found_out() {
     let call = tools
         .sets_restore()
         .with_input(in_place(&pair.start, &pair.goal));
+
     pair.start
         .clone()
         .run(&call, &mut |state| watch.look(state))
@@ -223,5 +231,6 @@ pub(super) fn in_place(start: &World, goal: &World) -> String {
                 }),
         );
     }
+
     lines
 }

@@ -41,6 +41,7 @@ impl Open {
         } else {
             Duration::from_millis(400)
         };
+
         self.server.set_read_timeout(Some(patience)).unwrap();
         match self.server.read(&mut [0; 8]) {
             Ok(length) => length > 0,
@@ -149,6 +150,7 @@ fn entry(world: &World, client: &TcpStream) -> String {
         "--dport",
         &to_port,
     ];
+
     let words = [&["-G", "-o", "id", "-p", "tcp"], &ends[..]].concat();
     match world.try_tool("conntrack", &words, "") {
         (true, listed) => listed
@@ -190,12 +192,14 @@ fn cluster() -> Topology {
             v6: String::new(),
         },
     };
+
     fs::create_dir("/run/netns").unwrap();
     let topology = Topology::of(&Cluster {
         nodes: vec![node],
         outside: Vec::new(),
     });
     topology.build().unwrap();
+
     topology
 }
 
@@ -218,6 +222,7 @@ impl Server {
                 TcpListener::bind(SocketAddr::new(address, port)).unwrap(),
             )
         };
+
         Self {
             listeners: pairs.map(listen).collect(),
         }
@@ -232,6 +237,7 @@ impl Server {
             .iter()
             .map(|(_, listener)| pair(listener, from))
             .collect();
+
         tools::enter(topology.namespace_of("n1")).unwrap();
         let known = |((family, listener), (client, server)): (
             &(&'static str, TcpListener),

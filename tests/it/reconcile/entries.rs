@@ -25,6 +25,7 @@ fn entries(world: &World) -> BTreeSet<String> {
             value("dport=")
         )
     };
+
     listed
         .iter()
         .flat_map(|text| text.lines())
@@ -116,16 +117,19 @@ pub(super) fn thousands_of_entries_end(world: &World) {
         &many_names,
         &allowed,
     ];
+
     let lines: Vec<String> = (0..MANY)
         .flat_map(|number| shapes.map(|shape| shape(number)))
         .collect();
     add(world, &lines);
+
     let said = cut(world, &bundle(BEFORE));
     let known = said["known"].as_u64().unwrap();
     assert_eq!(
         (known, &said["ended"]),
         (u64::from(MANY) * 5, &(MANY * 4).into())
     );
+
     assert_eq!(
         entries(world),
         BTreeSet::from(["udp 192.0.2.9 10.0.9.9 53".to_owned()])
@@ -142,6 +146,7 @@ pub(super) fn an_entry_that_begins_again_stays(world: &World) {
     );
     let script = format!("\"$real\" \"$@\"\ncase $* in *ipv6) {again};; esac >/dev/null 2>&1");
     let replaced = world.replace("conntrack", &script);
+
     only_8080();
     world.tool("conntrack", &words(&to(8081)), "");
     let said = cut(world, "/run/one.bundle");
@@ -151,6 +156,7 @@ pub(super) fn an_entry_that_begins_again_stays(world: &World) {
         said,
         serde_json::json!({"known": 1, "ended": 0, "notUnderstood": 0})
     );
+
     assert_eq!(entries(world).len(), 1);
 }
 
@@ -188,6 +194,7 @@ pub(super) fn entries_are_judged_over_the_interface_of_their_route(world: &World
         }),
     );
     assert_eq!(cut(world, &bundle("host-without-policy"))["ended"], 4);
+
     let stay = OVER
         .iter()
         .filter(|row| !row.3)

@@ -219,12 +219,14 @@ pub(super) fn a_last_good_bundle_that_is_not_ours_or_damaged_is_not_taken(world:
     drift(world);
     let before = world.print();
     let (status, said) = once(world, "/run/none", "n2");
+
     assert!(
         status == 2 && said.contains("the last good bundle is for node `n1`, and not taken"),
         "{status}: {said}"
     );
     assert_eq!(world.print(), before);
     fs::write("/run/p/state/good/nodes/n1/filter.v4.rules", "").unwrap();
+
     let (status, said) = once(world, "/run/none", "n1");
     assert!(
         status == 2 && said.contains("error[bundle-damaged]"),
@@ -234,6 +236,7 @@ pub(super) fn a_last_good_bundle_that_is_not_ours_or_damaged_is_not_taken(world:
         said.contains("the last good bundle cannot be read; what is in force stays"),
         "{said}"
     );
+
     assert_eq!(world.print(), before);
 }
 
@@ -250,11 +253,13 @@ pub(super) fn connections_are_ended_also_where_policy_was_not_kept_at_first(worl
         &[PLACE, "--node", "n1", "--interval", "1", "--cut-denied"],
         &[],
     );
+
     until("a first round", || {
         keeper.said().contains("known connections")
     });
     let entry: Vec<&str> = ENTRY.split(' ').collect();
     world.tool("conntrack", &entry, "");
+
     let is_known = || world.tool("conntrack", &["-L"], "").contains("dport=8081");
     fill();
     give(&narrow);
@@ -263,5 +268,6 @@ pub(super) fn connections_are_ended_also_where_policy_was_not_kept_at_first(worl
     });
     assert!(is_known());
     fs::remove_file(FILLER).unwrap();
+
     until("connections are ended", || !is_known());
 }

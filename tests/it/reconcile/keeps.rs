@@ -59,6 +59,7 @@ fn act(world: &World, deed: &str) {
         ),
         other => world.try_tool(other, &words, ""),
     };
+
     assert!(is_done, "{deed}: {said}");
 }
 
@@ -73,6 +74,7 @@ pub(super) fn the_loop_repairs_what_others_do(world: &World) {
         until(about, || keeper.applies() == number + 2);
         world.holds(BEFORE);
     }
+
     assert_eq!(keeper.end(), Some(0));
     world.holds(BEFORE);
 }
@@ -121,6 +123,7 @@ fn repairs_beside_a_bad_bundle(world: &World, keeper: &Keeper, place: &Path) {
             .said()
             .contains("the last good bundle stays in force")
     });
+
     for number in 0..4 {
         keeper.behind_its_back(|| drift(world));
         until("drift beside a bad bundle", || {
@@ -190,11 +193,13 @@ pub(super) fn the_loop_goes_on_where_nobody_listens(world: &World) {
     while sender.send_to(b"unread", "/run/full").is_ok() {}
     let variables = [("NOTIFY_SOCKET", "/run/full"), ("WATCHDOG_USEC", "100000")];
     let keeper = Keeper::start(world, &[&bundle(BEFORE), "--interval", "1"], &variables);
+
     for number in 0..2 {
         keeper.behind_its_back(|| drift(world));
         until("a round", || keeper.applies() == number + 2);
         world.holds(BEFORE);
     }
+
     assert_eq!(keeper.end(), Some(0));
     drop(full);
 }
@@ -215,6 +220,7 @@ impl Heard {
                 kept.lock().unwrap().push(said);
             }
         });
+
         Self(heard)
     }
 
@@ -238,6 +244,7 @@ fn measures(lines: &[&str]) {
             .iter()
             .all(|line| text.lines().any(|shown| shown == *line))
     };
+
     until(&format!("{lines:?}"), || {
         let answer = asked("GET /metrics");
         assert!(

@@ -24,6 +24,7 @@ pub(super) fn metrics_cost_no_look(world: &World) {
         "/run/pal.prom",
     ];
     let keeper = Keeper::start(world, &words, &[]);
+
     until("three rounds", || rounds() >= 3);
     assert_eq!(keeper.end(), Some(0));
     let looks = fs::read_to_string("/run/asked")
@@ -31,6 +32,7 @@ pub(super) fn metrics_cost_no_look(world: &World) {
         .lines()
         .filter(|asked| *asked == "save")
         .count();
+
     assert_eq!(
         looks,
         rounds() + 1,

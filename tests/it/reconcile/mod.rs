@@ -85,9 +85,11 @@ fn put_changed(case: &str, place: &Path, change: impl Fn(String) -> String) {
         };
         fs::write(path, text).unwrap();
     }
+
     if place.exists() {
         fs::rename(place, place.with_extension("old")).unwrap();
     }
+
     fs::rename(&new, place).unwrap();
     let _ = fs::remove_dir_all(place.with_extension("old"));
 }

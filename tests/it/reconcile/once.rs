@@ -78,6 +78,7 @@ pub(super) fn once_while_somebody_else_is_at_it(world: &World) {
     let before = world.print();
     let lock = world.processes().lock(Duration::ZERO).unwrap();
     assert!(lock.is_some());
+
     let (status, said) = once(world, &[&bundle(MOVED), "--node", "n1", "--lock-wait", "1"]);
     assert!(
         status == 4 && said.contains("error[node-busy]"),
@@ -86,6 +87,7 @@ pub(super) fn once_while_somebody_else_is_at_it(world: &World) {
     assert_eq!(world.print(), before);
     drop(lock);
     assert_eq!(once(world, &[&bundle(MOVED), "--node", "n1"]).0, 0);
+
     world.holds(MOVED);
 }
 

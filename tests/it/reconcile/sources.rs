@@ -24,6 +24,7 @@ fn copy_by_pieces(
         fs::copy(Path::new(&bundle(case)).join(name), path).unwrap();
     };
     copy("palisade.json");
+
     let keeper = keeper.get_or_insert_with(start);
     until("half a bundle is told of", || is_told(keeper));
     files_below(Path::new(&bundle(case)))
@@ -41,6 +42,7 @@ pub(super) fn a_bundle_that_is_copied_in_piece_by_piece(world: &World) {
             &[],
         )
     };
+
     let mut keeper = None;
     copy_by_pieces(BEFORE, place, &mut keeper, start, |keeper| {
         keeper.said().contains("there is no good bundle yet")
@@ -51,6 +53,7 @@ pub(super) fn a_bundle_that_is_copied_in_piece_by_piece(world: &World) {
             .said()
             .contains("the last good bundle stays in force")
     });
+
     until("the next bundle", || world.is_held(MOVED));
 }
 
@@ -68,6 +71,7 @@ pub(super) fn policies_are_compiled_once_there_is_room(world: &World) {
         ],
         "",
     );
+
     let case = root().join("golden").join(BEFORE);
     let [inventory, policies] =
         ["inventory.yaml", "manifest.yaml"].map(|name| case.join(name).display().to_string());
@@ -84,6 +88,7 @@ pub(super) fn policies_are_compiled_once_there_is_room(world: &World) {
         ],
         &[],
     );
+
     until("there is no room", || {
         keeper.said().contains("No space left")
     });
@@ -100,6 +105,7 @@ pub(super) fn the_loop_goes_on_where_nothing_can_be_watched(world: &World) {
         &["/run/not/mounted/bundle", "--node", "n1", "--interval", "1"],
         &[],
     );
+
     until("the last good bundle", || world.is_held(BEFORE));
     assert_eq!(
         keeper.said().matches("cannot watch for changes: ").count(),
@@ -109,5 +115,6 @@ pub(super) fn the_loop_goes_on_where_nothing_can_be_watched(world: &World) {
     );
     put(MOVED, Path::new("/run/not/mounted/bundle"));
     until("the bundle comes", || world.is_held(MOVED));
+
     assert_eq!(keeper.end(), Some(0));
 }

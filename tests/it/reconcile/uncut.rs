@@ -30,6 +30,7 @@ fn entries(world: &World) -> Vec<String> {
     let listed = world.tool("conntrack", &["-L", "-o", "extended"], "");
     let is_telling =
         |word: &&str| word.starts_with("zone") || *word == "sport=8080" || *word == "sport=8081";
+
     let mut entries: Vec<String> = listed
         .lines()
         .map(|line| {
@@ -40,6 +41,7 @@ fn entries(world: &World) -> Vec<String> {
         })
         .collect();
     entries.sort_unstable();
+
     entries
 }
 
@@ -64,6 +66,7 @@ pub(super) fn entries_of_other_zones_stay(world: &World) {
     for zone in IN_ZONES {
         world.tool("conntrack", &words(&format!("{TO_SERVICE} {zone}")), "");
     }
+
     assert_eq!(
         entries(world),
         [
@@ -73,6 +76,7 @@ pub(super) fn entries_of_other_zones_stay(world: &World) {
             "zone-orig=7 sport=8081"
         ]
     );
+
     let (status, said) = world.palisade(&[
         "--format",
         "json",
@@ -82,6 +86,7 @@ pub(super) fn entries_of_other_zones_stay(world: &World) {
     ]);
     let told: serde_json::Value =
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{status}, {error}: {said}"));
+
     assert_eq!(
         told["connections"],
         serde_json::json!({"known": 4, "ended": 2, "notUnderstood": 1})
@@ -135,6 +140,7 @@ fn fails(world: &World, says: &str, script: &str) {
     } else {
         &[]
     };
+
     let (status, said) = world.palisade(&[&apply[..], limit].concat());
     drop(replaced);
     assert!(
@@ -148,6 +154,7 @@ fn fails(world: &World, says: &str, script: &str) {
     );
     world.holds(BEFORE);
     assert_eq!(entries(world).len(), 1, "{says}");
+
     let (status, said) = world.palisade(&apply);
     let is_cut = said.contains(
         ": in sync, nothing was written\nknown connections: 1; 1 is denied now, and was ended\n",
@@ -160,22 +167,26 @@ pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
     for (script, says) in FAILS {
         fails(world, says, script);
     }
+
     // by `reconcile`: the next one ends what the last one could not
     world.palisade(&["uninstall"]);
     world.tool("conntrack", &words(DENIED), "");
     let once = ["reconcile", "--once", "--cut-denied", &bundle(BEFORE)];
+
     for (script, expected) in [(Some("exit 1"), (3, 1)), (None, (0, 0))] {
         let _replaced = script.map(|script| world.replace("conntrack", script));
         let (status, said) = world.palisade(&once);
         assert_eq!((status, entries(world).len()), expected, "{said}");
         world.holds(BEFORE);
     }
+
     // without a `conntrack` on the node, whose directory has all else
     let real = place_of("conntrack");
     let directory = real.parent().unwrap().display().to_string();
     let hide = "mkdir /run/all /run/rest && mount --bind \"$0\" /run/all && ln -s /run/all/* \
                 /run/rest/ && rm /run/rest/conntrack && mount --bind /run/rest \"$0\"";
     let says = "there is no program `conntrack`";
+
     world.tool("conntrack", &words(DENIED), "");
     world.tool("sh", &["-c", hide, &directory], "");
     world.palisade(&["uninstall"]);
@@ -188,6 +199,7 @@ pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
     );
     world.holds(BEFORE);
     world.tool("umount", &[&directory], "");
+
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE), "--cut-denied"]);
     assert!(
         status == 0 && said.contains("known connections: 1; 1 is denied now, and was ended"),
@@ -206,17 +218,20 @@ pub(super) fn the_loop_goes_on_where_connections_cannot_be_ended(world: &World) 
         &[&bundle(BEFORE), "--interval", "1", "--cut-denied"],
         &[],
     );
+
     world.tool("conntrack", &words(DENIED), "");
     for number in 0..2 {
         keeper.behind_its_back(|| drift(world));
         until("drift", || keeper.applies() == number + 2);
         world.holds(BEFORE);
     }
+
     until("it is told", || {
         keeper.said().matches("Operation failed: no memory").count() > 2
     });
     assert_eq!(entries(world).len(), 1);
     drop(replaced);
     until("connections are ended", || entries(world).is_empty());
+
     assert_eq!(keeper.end(), Some(0));
 }

@@ -41,6 +41,7 @@ fn every_line_with_a_bad_byte_is_refused() {
             tried += 1;
         }
     }
+
     println!("{tried} lines with a bad byte, all refused");
     assert!(tried > 5_000, "{tried}");
 }
@@ -61,6 +62,7 @@ fn mutants(
             start += line.len();
         }
     }
+
     mutants
 }
 
@@ -79,6 +81,7 @@ fn a_bundle_on_disk_with_a_bad_byte_is_refused() {
     let files = files_below(&bundle);
     let mut dice = Dice(12);
     let place = tempfile::tempdir().unwrap();
+
     for bad in bad_bytes() {
         for (name, text) in files
             .iter()
@@ -107,6 +110,7 @@ fn write_bundle(place: &Path, files: &BTreeMap<String, String>, name: &str, muta
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
+
     let mut index: Value = serde_json::from_str(&files["palisade.json"]).unwrap();
     let digest = Sha256::digest(mutant);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -148,9 +148,11 @@ fn sign(place: &Path, name: &str, text: &str) {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+
     if index["files"].get(name).is_none() {
         index["files"][name] = json!({"chains": 1, "rules": 2});
     }
+
     index["files"][name]["sha256"] = json!(digest);
     index["files"][name]["bytes"] = json!(text.len());
     fs::write(path, index.to_string()).unwrap();

@@ -105,6 +105,7 @@ fn mutants() -> Vec<Mutant> {
     let mut mutants = Vec::new();
     NODES.iter().for_each(|node| of_node(node, &mut mutants));
     files.iter().for_each(|path| of_path(path, &mut mutants));
+
     let folders: BTreeSet<&Path> = files
         .iter()
         .filter_map(|path| Path::new(path).parent())
@@ -113,6 +114,7 @@ fn mutants() -> Vec<Mutant> {
     folders
         .iter()
         .for_each(|folder| of_folder(folder, &mut mutants));
+
     mutants
 }
 
@@ -212,6 +214,7 @@ fn of_path(path: &str, mutants: &mut Vec<Mutant>) {
         path,
         is_index || path.starts_with("nodes/n1/"),
     );
+
     let mut add = |about: &str, expected: (i32, &str, bool), make: fn(&Path, &Path)| {
         let own = PathBuf::from(path);
         add(
@@ -242,6 +245,7 @@ fn of_path(path: &str, mutants: &mut Vec<Mutant>) {
     if is_index {
         return;
     }
+
     add("not listed", expected, |path, place| {
         let name = path.strip_prefix(place).unwrap().display().to_string();
         unlist_files(place, &name);
@@ -251,6 +255,7 @@ fn of_path(path: &str, mutants: &mut Vec<Mutant>) {
         let text = fs::read_to_string(path).unwrap();
         fs::write(path, format!("{text}# more\n")).unwrap();
     });
+
     add("as long, and otherwise", expected, |path, _| {
         let text = fs::read_to_string(path).unwrap();
         let other = text.replacen("by palisade", "by palisadf", 1);
@@ -290,6 +295,7 @@ fn of_folder(folder: &Path, mutants: &mut Vec<Mutant>) {
     add("link", (2, true), |path, _| {
         symlink("nowhere", path).unwrap()
     });
+
     if !folder.as_os_str().is_empty() {
         add("", (2, true), |path, place| {
             let path: PathBuf = path.components().collect();

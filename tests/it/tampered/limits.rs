@@ -46,6 +46,7 @@ pub(super) fn limits_are_those_of_the_tools(world: &World) {
             );
         }
     }
+
     world.tool("ipset", &["restore"], "create tail hash:net\n");
     for (extra, is_read) in [(0, false), (1, true)] {
         let order = "add tail 203.0.113.66";

@@ -178,6 +178,7 @@ fn lengthen(text: &str, dice: &mut Dice) -> String {
     } else {
         lines[at].clone()
     };
+
     let longest = dice.pick(&[limits::IPTABLES_LINE, limits::IPSET_LINE]);
     let length = (longest + 3 - dice.below(6)).max(line.len());
     let filler = dice.pick(&[" ", "x", "#"]).repeat(length - line.len());
@@ -186,6 +187,7 @@ fn lengthen(text: &str, dice: &mut Dice) -> String {
     } else {
         ""
     };
+
     lines[at] = format!("{line}{filler}{tail}");
     lines.join("\n")
 }
@@ -202,6 +204,7 @@ fn number(text: &str, dice: &mut Dice) -> String {
         .find(|letter: char| !letter.is_ascii_digit())
         .map_or(text.len(), |to| at + to);
     let value: u64 = text[at..end].parse().unwrap_or_default();
+
     let other = match dice.below(8) {
         0 => format!("0{value}"),
         1 => format!("+{value}"),
@@ -242,6 +245,7 @@ fn option(text: &str, dice: &mut Dice) -> String {
             dice.pick(&[" nomatch", " timeout 1", " -exist", " ", "\"", "#"])
         ),
     };
+
     lines.join("\n")
 }
 
@@ -255,15 +259,18 @@ fn in_comment(text: &str, dice: &mut Dice) -> String {
     if numbers.is_empty() {
         return insert(text, dice);
     }
+
     let line = &mut lines[dice.pick(&numbers)];
     let from = line
         .find("--comment \"")
         .map_or(1, |at| at + "--comment \"".len());
     let room = line[from..].find('"').unwrap_or(line.len() - from);
+
     let mut at = from + dice.below(room + 1);
     while !line.is_char_boundary(at) {
         at -= 1;
     }
+
     line.insert(at, letter(dice));
     lines.join("\n")
 }
@@ -280,5 +287,6 @@ fn quote(text: &str, dice: &mut Dice) -> String {
         3 => format!("{word}\\"),
         _ => word.replace('"', ""),
     };
+
     words.join(" ")
 }

@@ -86,10 +86,12 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
     let share = asked.unwrap_or(MUTANTS).div_ceil(CASES.len());
     let mut counts = Counts::default();
     let mut problems = Vec::new();
+
     for (number, case) in (0..).zip(CASES) {
         let seed = 1_000 * number + u64::from(world.build.label() == "nft");
         problems.extend(of_case(case, world, share, seed, &mut counts));
     }
+
     println!("{}: {counts}", world.build.label());
     let shown: Vec<String> = problems.iter().take(10).cloned().collect();
     assert!(
@@ -98,6 +100,7 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
         problems.len(),
         shown.join("\n\n")
     );
+
     let has_all = [
         counts.refused,
         counts.differing,
@@ -110,12 +113,12 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
 fn of_case(case: &str, world: &World, share: usize, seed: u64, counts: &mut Counts) -> Vec<String> {
     let files = inputs(case);
     let options = CompileOptions::default();
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let evaluator = Evaluator::new(&resolved);
     let node = resolved.inventory.find_node(NODE).expect("the node");
-    let program = lower::to_chains(&resolved, node, &options, &mut found);
+    let program = lower::to_chains(&resolved, node, &options, &mut diagnostics);
     let templates = TemplateSet::new(&[]).expect("templates");
     let rendered = render::to_text(&program, &templates).expect("scripts");
     let files = rendered.files().into_iter();
@@ -249,6 +252,7 @@ fn load(world: &World, scripts: &Scripts) -> Result<(), String> {
             return Err(format!("`{tool}` refuses {name}: {said}"));
         }
     }
+
     Ok(())
 }
 
@@ -262,6 +266,7 @@ fn listing(world: &World) -> String {
         .collect();
     // a hash lists its members in the order of a number that is drawn
     sets.sort_unstable();
+
     let mut listing: String = sets.iter().map(|line| format!("{line}\n")).collect();
     for family in Family::BOTH {
         let tables = world.tool(&world.iptables(family, "-save"), &[], "");
@@ -269,6 +274,7 @@ fn listing(world: &World) -> String {
         tables.sort_unstable();
         listing.push_str(&tables.concat());
     }
+
     listing
 }
 
@@ -283,6 +289,7 @@ fn table(text: &str) -> String {
         }
     });
     let lines: Vec<&str> = lines.collect();
+
     let is_used =
         |line: &&str| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -");
     match lines.iter().any(is_used) {
@@ -311,6 +318,7 @@ fn others(listing: &str) -> String {
             .collect()
     };
     let parts: Vec<String> = listing.split_inclusive("COMMIT\n").map(kept).collect();
+
     let is_used =
         |part: &String| part.contains("\n-") || part.contains(" -\n") || part.contains("create");
     parts.into_iter().filter(is_used).collect()
@@ -364,6 +372,7 @@ impl fmt::Display for Counts {
             ("6 but for comments", self.comments),
             ("7 otherwise, proven from the listing", self.otherwise),
         ]);
+
         let words: Vec<String> = rows
             .iter()
             .map(|(name, count)| format!("{count} {}", &name[2..]))

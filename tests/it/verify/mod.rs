@@ -120,20 +120,22 @@ mutants! {
 
 fn check(case: &str, node: &str, options: &CompileOptions) {
     let files = inputs(&root().join("golden").join(case));
-    let mut found = Diagnostics::default();
-    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let mut diagnostics = Diagnostics::default();
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut diagnostics);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
     let evaluator = Evaluator::new(&resolved);
     let id = resolved.inventory.find_node(node).expect("the node");
-    let program = lower::to_chains(&resolved, id, options, &mut found);
+    let program = lower::to_chains(&resolved, id, options, &mut diagnostics);
     let scripts = scripts(
         &render::to_text(&program, &TemplateSet::new(&[]).expect("templates")).expect("scripts"),
     );
     let original = load(&scripts).expect("it loads");
+
     assert!(
         verify::of_kernel(&evaluator, id, options, &original).is_proven(),
         "{case} is not proven"
     );
+
     let of_node = resolved
         .inventory
         .endpoints
@@ -156,12 +158,14 @@ fn check(case: &str, node: &str, options: &CompileOptions) {
     let mut wrong = Vec::new();
     let (stride, mutants) = (stride(case), mutants(&scripts));
     let mut number = 0;
+
     for mutant in mutants {
         number += 1;
         if number % stride == 0 {
             wrong.extend(judge.judge(&mutant, counts.entry(mutant.kind).or_default()));
         }
     }
+
     println!(
         "{case}: every {stride}. of {number} mutants, {} packets of the original, {} missed or \
          false",
@@ -182,6 +186,7 @@ fn check(case: &str, node: &str, options: &CompileOptions) {
             .collect::<Vec<_>>()
             .join("\n")
     );
+
     let of_all = |count: fn(&Counts) -> usize| counts.values().map(count).sum::<usize>();
     assert!(
         of_all(|count| count.refused) > 0
@@ -246,6 +251,7 @@ impl Judge<'_> {
         } else {
             Family::V6
         };
+
         let asked = (family, &asked(&all, family));
         let packet = self.oracle.differs(
             &kernel,
@@ -258,11 +264,13 @@ impl Judge<'_> {
             .differences
             .iter()
             .partition(|difference| REASONS.iter().any(|(_, holds)| holds(difference)));
+
         match (packet.is_some(), others.is_empty()) {
             (true, _) => count.changed += 1,
             (false, false) => count.misplaced += 1,
             (false, true) => count.equal += 1,
         }
+
         let is_misplaced = !kernel
             .misplaced(self.options.hook_position == HookPosition::Head)
             .is_empty();
@@ -279,6 +287,7 @@ impl Judge<'_> {
             (true, true) | (false, false) if is_misplaced == others.is_empty() => "misplaced",
             (true, true) | (false, false) => return None,
         };
+
         Some(format!(
             "{problem}: {} {packet:?}\n{}",
             mutant.kind,
@@ -346,6 +355,7 @@ fn scripts(rendered: &render::NodeScripts) -> Vec<Script> {
             .map(str::to_owned)
             .collect()
     };
+
     all.into_iter()
         .chain(early)
         .map(|(name, text)| Script {
@@ -381,6 +391,7 @@ fn texts(scripts: &[Script]) -> Vec<(&'static str, String)> {
             .map(|line| format!("{line}\n"))
             .collect()
     };
+
     scripts
         .iter()
         .map(|script| (script.name, text(script)))
@@ -407,6 +418,7 @@ fn load_alone(scripts: &[Script], own: usize) -> Result<(), String> {
             None => {}
         }
     }
+
     load_part(&alone).map(drop)
 }
 
@@ -431,6 +443,7 @@ fn asked(scripts: &[Script], family: Family) -> Asked {
     } else {
         "filter.v6.rules"
     };
+
     for line in scripts
         .iter()
         .filter(|script| script.name == name)
@@ -455,6 +468,7 @@ fn asked(scripts: &[Script], family: Family) -> Asked {
             }
         }
     }
+
     asked
 }
 
@@ -494,6 +508,7 @@ fn changed(scripts: &[Script], mutant: &Mutant) -> Changed {
             .filter_map(|name| Some(((script.name, name.to_owned()), first(name)?)))
             .collect();
     }
+
     let (old, new) = (by_subject(&script.lines), by_subject(&mutant.lines));
     let sets: BTreeSet<&str> = old
         .keys()
@@ -501,6 +516,7 @@ fn changed(scripts: &[Script], mutant: &Mutant) -> Changed {
         .copied()
         .filter(|name| old.get(name) != new.get(name))
         .collect();
+
     let tables = scripts.iter().filter(|script| script.name != "sets.ipset");
     tables.flat_map(|table| chains_with(table, &sets)).collect()
 }
@@ -522,6 +538,7 @@ fn first_difference(old: &[&str], new: &[&str]) -> Option<usize> {
     if old == new {
         return None;
     }
+
     let is_at_head = old.iter().chain(new).any(|line| !line.starts_with("-A "));
     Some(if is_at_head {
         1
@@ -565,6 +582,7 @@ fn rendered_with_in(name: &str, lines: &str, more: &[&str]) -> (crate::palisade:
     let template = fs::read_to_string(root().join("templates").join(name)).expect("the template");
     let changed = template.replace("\n{{hooks}}", &format!("\n{lines}\n{{{{hooks}}}}"));
     fs::write(place.path().join(name), changed).expect("written");
+
     let out = place.path().join("bundle").display().to_string();
     let templates = place.path().display().to_string();
     let words = [
@@ -577,6 +595,7 @@ fn rendered_with_in(name: &str, lines: &str, more: &[&str]) -> (crate::palisade:
         "inventory.yaml",
     ];
     let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).collect();
+
     let outcome = crate::palisade::run(&root().join("golden/several-nodes"), &words);
     (outcome, Path::new(&out).exists())
 }
@@ -597,11 +616,13 @@ fn templates_accept_nothing_in_early_tables() {
             outcome.stderr
         );
     }
+
     let (outcome, is_written) = rendered_with_in(
         "early.rules.hbs",
         "-A pal-PREROUTING -j RETURN",
         &["--verify"],
     );
+
     assert_eq!(
         (outcome.status, is_written),
         (0, true),
@@ -650,6 +671,7 @@ fn templates_add_to_palisades_chains_what_is_allowed() {
             outcome.stderr
         );
     }
+
     let own = "-A pal-INPUT -p tcp -m tcp --dport 22 -j REJECT";
     let more = [
         "--verify",
@@ -659,12 +681,14 @@ fn templates_add_to_palisades_chains_what_is_allowed() {
         "REJECT",
     ];
     let (outcome, is_written) = rendered_with(own, &more);
+
     assert_eq!(
         (outcome.status, is_written),
         (0, true),
         "{}",
         outcome.stderr
     );
+
     assert!(
         outcome
             .stderr

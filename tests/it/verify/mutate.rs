@@ -109,6 +109,7 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
         })
     };
     let replaced = |new: &[String]| [&lines[..at], new, &lines[at + 1..]].concat();
+
     let line = &lines[at];
     push("line dropped", replaced(&[]));
     push("line doubled", replaced(&[line.clone(), line.clone()]));
@@ -117,6 +118,7 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
         swapped.swap(at, at + 1);
         push("lines swapped", swapped);
     }
+
     if let Some(other) = (at + 1..lines.len()).find(|other| {
         is_member(line) && is_member(&lines[*other]) && set_of(line) != set_of(&lines[*other])
     }) {
@@ -127,6 +129,7 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
         );
         push("members swapped", swapped);
     }
+
     if line.starts_with("-A ") {
         let own = line.split(' ').nth(1).unwrap_or_default();
         for other in behind(&names.chains, own) {
@@ -140,6 +143,7 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
             );
         }
     }
+
     if line.starts_with("-A ") {
         let own = line.split(' ').nth(1).unwrap_or_default();
         for conditions in ADDED
@@ -154,9 +158,11 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
             }
         }
     }
+
     for (kind, line) in changed(line, &names) {
         push(kind, replaced(&[line]));
     }
+
     mutants
 }
 
@@ -221,12 +227,15 @@ fn changed(line: &str, names: &Names) -> Others {
             all.push((kind, line));
         }
     };
+
     if let ["-A", chain, rest @ ..] = words.as_slice() {
         push("end of the chain", &[&["-I", *chain, "1"], rest].concat());
     }
+
     if let ["-I", chain, "1", rest @ ..] = words.as_slice() {
         push("end of the chain", &[&["-A", *chain], rest].concat());
     }
+
     let phrases = phrases(&words);
     for (at, phrase) in phrases.iter().enumerate() {
         let (before, behind) = (phrases[..at].concat(), phrases[at + 1..].concat());
@@ -242,6 +251,7 @@ fn changed(line: &str, names: &Names) -> Others {
             );
         }
     }
+
     for (at, word) in words.iter().enumerate() {
         let (before, behind) = (&words[..at], &words[at + 1..]);
         for (kind, other) in others(word, before, names) {
@@ -263,6 +273,7 @@ fn changed(line: &str, names: &Names) -> Others {
             push("words swapped", &[before, &[*next, *word], rest].concat());
         }
     }
+
     all
 }
 
@@ -283,6 +294,7 @@ fn phrases<'words>(words: &[&'words str]) -> Vec<Vec<&'words str>> {
             Some(_) | None => phrases.push(vec![word]),
         }
     }
+
     phrases
 }
 
@@ -316,12 +328,14 @@ fn others(word: &str, before: &[&str], names: &Names) -> Others {
             .map(|other| (kind, other))
             .collect::<Others>()
     };
+
     if let Some((_, kind, choice)) = CHOICES.iter().find(|row| row.0 == option) {
         return all(kind, choice);
     }
     if let Some((_, other)) = OPPOSITES.iter().find(|row| row.0 == word) {
         return all("option", &[other]);
     }
+
     match (before, option, word) {
         (["create" | "add"], _, _) => strings("set", &names.sets, word),
         (["add", _], _, _) => each("member", member(word)),
@@ -389,6 +403,7 @@ fn ports(list: &str) -> Vec<String> {
             }]);
         }
     }
+
     lists
 }
 
@@ -398,6 +413,7 @@ fn prefix(text: &str) -> Vec<String> {
     let Ok(address) = address.parse::<IpAddr>() else {
         return Vec::new();
     };
+
     let width: u8 = if address.is_ipv4() { 32 } else { 128 };
     let own: u8 = length.parse().unwrap_or(width);
     let with = |bits: u128, length: u8| {
@@ -414,6 +430,7 @@ fn prefix(text: &str) -> Vec<String> {
         };
         format!("{}{shown}", address_of(bits, width))
     };
+
     let bits = bits_of(address);
     let last = 1u128.checked_shl(u32::from(width - own)).unwrap_or(0);
     let mut all = vec![
@@ -425,6 +442,7 @@ fn prefix(text: &str) -> Vec<String> {
     all.extend(own.checked_sub(1).map(|length| with(bits, length)));
     all.extend((own < width).then(|| with(bits, own + 1)));
     all.extend((own < width).then(|| with(bits | last >> 1, own + 1)));
+
     all
 }
 
@@ -452,6 +470,7 @@ fn message(text: &str) -> Vec<String> {
             vec![number.wrapping_add(1), number.wrapping_sub(1)]
         })
     };
+
     let mut all: Vec<String> = near(kind)
         .iter()
         .map(|kind| code.map_or(kind.to_string(), |code| format!("{kind}/{code}")))
@@ -462,6 +481,7 @@ fn message(text: &str) -> Vec<String> {
             .map(|code| format!("{kind}/{code}")),
     );
     all.push(kind.to_owned());
+
     all
 }
 
@@ -480,6 +500,7 @@ fn member(text: &str) -> Vec<String> {
             .map(|protocol| format!("{address},{protocol}:{port}"));
         return addresses.chain(ports).chain(protocols).collect();
     }
+
     let is_port = text
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'-');

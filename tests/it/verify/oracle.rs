@@ -106,6 +106,7 @@ impl<'kernel> Oracle<'kernel> {
             .into_iter()
             .chain(["lo".to_owned()])
             .collect();
+
         let mut oracle = Self {
             original,
             locals,
@@ -121,6 +122,7 @@ impl<'kernel> Oracle<'kernel> {
             visits: BTreeMap::new(),
         };
         oracle.run_all();
+
         oracle
     }
 
@@ -146,6 +148,7 @@ impl<'kernel> Oracle<'kernel> {
                 .into_iter()
                 .for_each(|(source, destination)| self.run_between(hook, source, destination));
         }
+
         // packets that are alike are not asked about one after another
         for list in self.visits.values_mut() {
             let step = (list.len() / 3 * 2 + 1) | 1;
@@ -162,6 +165,7 @@ impl<'kernel> Oracle<'kernel> {
         let reverse_path = self.hooks[hook].reverse_path;
         let is_translated = self.early.is_some() && reverse_path == ReversePath::Arriving;
         let number = |number: usize| u32::try_from(number).expect("few");
+
         for carried in 0..self.carried.len() {
             let fate = (Verdict::Undecided, false);
             let [source, destination, carried, hook] =
@@ -213,11 +217,13 @@ impl<'kernel> Oracle<'kernel> {
         let Some(packet) = self.packet(known) else {
             return;
         };
+
         let family = packet.flow.family();
         let mut answers = BTreeSet::new();
         if !is_decided_early(&self.original.run(&packet)) {
             answers.insert(self.asked[&family].answers(&packet));
         }
+
         for original in originals(self.early, &self.asked[&family], family) {
             let Some(packet) = self.packet(Known {
                 original: Some(original),
@@ -281,6 +287,7 @@ impl<'kernel> Oracle<'kernel> {
         } else {
             self.same()
         };
+
         let visits = changed.iter().flat_map(|(chain, first)| {
             let all = self.visits.get(chain).map_or(&[][..], Vec::as_slice);
             all.iter()
@@ -313,6 +320,7 @@ impl<'kernel> Oracle<'kernel> {
         let flows = pairs.flat_map(|pair| carried.iter().map(move |carried| (pair, *carried)));
         let hooks = &split.hooks[known.hook as usize];
         let met = flows.flat_map(|flow| hooks.iter().map(move |hook| (flow, hook)));
+
         let mut packets = met.flat_map(|((pair, carried), hook)| {
             of_state.iter().filter_map(move |state| {
                 packet(pair.0, pair.1, carried, hook.clone(), state.0, state.1)
@@ -355,6 +363,7 @@ impl<'kernel> Oracle<'kernel> {
         } else {
             self.split_addresses(prefixes)
         };
+
         let mut cuts = self.cuts.clone();
         mutant.add_cuts(&mut cuts);
         let finer = carried(&cuts);
@@ -380,6 +389,7 @@ impl<'kernel> Oracle<'kernel> {
                 .collect();
             originals(self.early, &Asked { nets, ports }, family)
         });
+
         Split {
             addresses,
             carried,
@@ -395,15 +405,18 @@ impl<'kernel> Oracle<'kernel> {
                 .into_iter()
                 .filter(|list| !self.lists.contains(list)),
         );
+
         let by_kind: BTreeMap<Vec<bool>, usize> = (0..)
             .zip(&self.addresses)
             .map(|(number, own)| (kind(*own, &self.lists), number))
             .collect();
         let mut split = vec![Vec::new(); self.addresses.len()];
+
         for address in kinds(&lists) {
             let number = by_kind[&kind(address, &self.lists)];
             split[number].push(address);
         }
+
         split
     }
 
@@ -440,6 +453,7 @@ fn originals(early: Option<&NodeKernel>, asked: &Asked, family: Family) -> Vec<P
     let Some(early) = early else {
         return Vec::new();
     };
+
     let mut lists = early.prefixes();
     lists.extend(asked.nets.iter().map(|net| vec![*net]));
     let mut cuts = PartitionBuilder::default();
@@ -448,6 +462,7 @@ fn originals(early: Option<&NodeKernel>, asked: &Asked, family: Family) -> Vec<P
         .ports
         .iter()
         .for_each(|range| cuts.ports(Protocol::TCP, palisade::net::Side::Destination, *range));
+
     let ports: Vec<Option<u16>> = cuts
         .receivers_ports()
         .into_iter()
@@ -455,6 +470,7 @@ fn originals(early: Option<&NodeKernel>, asked: &Asked, family: Family) -> Vec<P
         .map(Some)
         .chain([None])
         .collect();
+
     let addresses = kinds(&lists)
         .into_iter()
         .filter(|address| address.is_ipv4() == (family == Family::V4));
@@ -484,11 +500,13 @@ fn packet(
             protocol == Protocol::ICMPV6
         }
     };
+
     let icmp = message.filter(|_| is_own(protocol));
     let original = original.map(|original| PreDnatDestination {
         port: original.port.filter(|_| ports.is_some()),
         ..original
     });
+
     Some(Packet {
         flow: Flow {
             source,
@@ -531,6 +549,7 @@ fn visited(packet: &Packet, run: &PacketTrace<'_>) -> BTreeMap<ChainKey, usize> 
         (Family::V6, TableName::Mangle) => "mangle.v6.rules",
         (Family::V6, TableName::Filter) => "filter.v6.rules",
     };
+
     let (early, late) = match packet.hook {
         Hook::Forward { .. } => ("PREROUTING", "FORWARD"),
         Hook::Input { .. } => ("PREROUTING", "INPUT"),
@@ -549,6 +568,7 @@ fn visited(packet: &Packet, run: &PacketTrace<'_>) -> BTreeMap<ChainKey, usize> 
         TableName::Raw | TableName::Mangle => !is_translated,
     };
     let mut visited = BTreeMap::new();
+
     for (table, chain) in built_in
         .into_iter()
         .filter(|(table, _)| is_compared(*table))
@@ -571,6 +591,7 @@ fn visited(packet: &Packet, run: &PacketTrace<'_>) -> BTreeMap<ChainKey, usize> 
             );
         }
     }
+
     visited
 }
 
@@ -579,6 +600,7 @@ fn kinds(lists: &[Vec<Cidr>]) -> Vec<IpAddr> {
     let mut edges: Vec<IpAddr> = ["192.0.2.77", "2001:db8::77", "0.0.0.0", "::"]
         .map(|text| text.parse().expect("an address"))
         .to_vec();
+
     for range in lists
         .iter()
         .flatten()
@@ -592,6 +614,7 @@ fn kinds(lists: &[Vec<Cidr>]) -> Vec<IpAddr> {
         edges.push(range.first_address());
         edges.extend(behind.map(|range| range.first_address()));
     }
+
     let mut known = BTreeSet::new();
     edges.retain(|address| known.insert(kind(*address, lists)));
     edges
@@ -694,6 +717,7 @@ fn hooks<'name>(interfaces: impl Iterator<Item = &'name str>) -> Vec<Met> {
             leaves: (*other).to_owned(),
         }));
     }
+
     hooks.iter().flat_map(met).collect()
 }
 
@@ -707,6 +731,7 @@ fn met(hook: &Hook) -> Vec<Met> {
             ReversePath::Nowhere,
         ],
     };
+
     paths
         .iter()
         .map(|path| Met {
@@ -734,6 +759,7 @@ fn split_hook(hook: &Hook, new: &[String]) -> Vec<Hook> {
         let new = new.iter().filter(|_| name == OTHER).cloned();
         std::iter::once(name.to_owned()).chain(new).collect()
     };
+
     match hook {
         Hook::Input { arrives } => names(arrives)
             .into_iter()

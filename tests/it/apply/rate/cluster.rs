@@ -66,6 +66,7 @@ pub(super) fn pairs() -> Vec<Pair> {
             }));
         }
     }
+
     pairs
 }
 
@@ -106,6 +107,7 @@ pub(super) fn render(versions: &[u32]) -> Vec<TargetBundle> {
         )
         .expect("scripts")
     };
+
     versions.iter().map(render).collect()
 }
 
@@ -141,6 +143,7 @@ pub(super) fn allowed(wanted: &TargetBundle, pairs: &[Pair]) -> Vec<bool> {
             reverse_path: ReversePath::Arriving,
         }
     };
+
     pairs
         .iter()
         .map(|pair| kernel.run(&packet(pair)).verdict != Verdict::Drop)
@@ -161,6 +164,7 @@ fn yaml(version: u32) -> String {
     ];
     let swapped = is(Knob::AddressesSwap);
     let pair = if swapped { [2, 1] } else { [1, 2] };
+
     let both = if is(Knob::InBothTeams) {
         "team-a: x, team-b: x"
     } else {
@@ -171,6 +175,7 @@ fn yaml(version: u32) -> String {
     } else {
         "team: none"
     };
+
     let clients = [
         (0, both),
         (pair[0], "team-a: x"),
@@ -180,15 +185,18 @@ fn yaml(version: u32) -> String {
         (5, "team: none"),
     ];
     let names = ["steady", "left", "right", "joins", "listed", "denied"];
+
     parts.extend(
         clients
             .iter()
             .zip(names)
             .map(|((number, labels), name)| pod(name, labels, CLIENTS, *number)),
     );
+
     if is(Knob::PodComes) {
         parts.push(pod("guest", "team-a: x", CLIENTS, 8));
     }
+
     for server in 0..5 {
         parts.push(pod(
             &format!("server-{server}"),
@@ -197,12 +205,14 @@ fn yaml(version: u32) -> String {
             server,
         ));
     }
+
     let teams = ["has(team-a)", "has(team-b)"];
     let rules: Vec<String> = teams
         .iter()
         .map(|team| rule(&format!("selector: {team}"), "[9000, 9001]"))
         .collect();
     parts.push(policy("teams", "server in {'s0', 's1'}", 100, &rules));
+
     if is(Knob::ClassMoves) {
         parts.push(policy(
             "more",
@@ -211,26 +221,31 @@ fn yaml(version: u32) -> String {
             &[rule("selector: has(team-b)", "[9001]")],
         ));
     }
+
     let mut listed = vec![
         rule("selector: kind == 'listed'", "[9000]"),
         rule("selector: has(team-a)", "[9001]"),
     ];
+
     if is(Knob::RulesRewritten) {
         listed.insert(0, rule("nets: [198.18.0.0/15]", "[7]"));
         listed.rotate_left(1);
     }
+
     parts.push(policy("listed", "server == 's2'", 100, &listed));
     let port = if is(Knob::PortGone) {
         "[9000]"
     } else {
         "[9000, 9001]"
     };
+
     parts.push(policy(
         "port",
         "server == 's3'",
         100,
         &[rule("selector: has(team-a) || has(team-b)", port)],
     ));
+
     if is(Knob::DefaultDeny) {
         parts.push(policy(
             "deny",
@@ -239,6 +254,7 @@ fn yaml(version: u32) -> String {
             &[rule("selector: has(team-a) || has(team-b)", "[9000, 9001]")],
         ));
     }
+
     parts.push(list(
         if is(Knob::ListGrows) { MANY } else { 1 },
         is(Knob::ListOfLengths),
@@ -279,6 +295,7 @@ fn list(many: usize, of_lengths: bool) -> String {
         nets.extend((16..32).map(|length| format!("172.16.0.0/{length}")));
         nets.extend((64..96).map(|length| format!("fd00:77::/{length}")));
     }
+
     let nets: String = nets.iter().map(|net| format!("    - {net}\n")).collect();
     format!(
         "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {{name: listed, namespace: \

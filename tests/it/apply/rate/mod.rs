@@ -65,6 +65,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
     let pairs = cluster::pairs();
     traffic::build(world, &pairs);
     apply(world, &bundles[0]);
+
     let (mut ways, mut swaps) = (BTreeMap::new(), Vec::new());
     let traffic = Traffic::start(&pairs, bundles.len());
     for (number, wanted) in bundles.iter().enumerate().skip(1) {
@@ -79,6 +80,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
         apply(world, wanted);
         traffic.go_on(ROUNDS);
     }
+
     let went = traffic.end();
     let judged = judge(&bundles, &pairs, &went);
     println!(
@@ -98,6 +100,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
         judged.first
     );
     assert!(judged.allowed > 1000 && judged.denied > 1000, "{judged:?}");
+
     // the list that is swapped decides on these packets
     let listed = |at: &usize| {
         pairs[*at].from.to_string() == cluster::LISTED[0]
@@ -112,6 +115,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
                 .sum()
         })
         .collect();
+
     assert!(
         swaps.len() >= SWAPS / 2 && at_swaps.iter().all(|sent| *sent > 0),
         "{swaps:?}: {at_swaps:?}"
@@ -130,6 +134,7 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
     let pairs = cluster::pairs();
     traffic::build(world, &pairs);
     apply(world, &bundles[0]);
+
     let peers: Vec<String> = world
         .observe()
         .sets
@@ -137,6 +142,7 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
         .filter(|name| name.starts_with("pal-s"))
         .collect();
     assert!(!peers.is_empty(), "{:?}", world.observe().sets.keys());
+
     let traffic = Traffic::start(&pairs, bundles.len());
     for (number, wanted) in bundles.iter().enumerate().skip(1) {
         traffic.go_on(ROUNDS);
@@ -158,6 +164,7 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
             );
         }
     }
+
     let went = traffic.end();
     let judged = judge(&bundles, &pairs, &went);
     println!(
@@ -165,6 +172,7 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
         world.build.label(),
         went.drops
     );
+
     assert!(judged.lost > 0 && judged.leaked > 0, "{judged:?}");
 }
 
@@ -174,6 +182,7 @@ fn flush_and_load(world: &World, family: Family, wanted: &TargetBundle, between:
     } else {
         "filter.v6.rules"
     };
+
     world.tool(&world.iptables(family, ""), &["-F"], "");
     between();
     world.tool(
@@ -201,6 +210,7 @@ fn versions() -> Vec<u32> {
         .take(MEMBERS)
         .map(|knob| 1 << knob as u32);
     let of_swaps = std::iter::repeat_n(1 << Knob::ListGrows as u32, SWAPS);
+
     let changes = alone
         .chain(several)
         .chain(of_members)
@@ -235,6 +245,7 @@ fn look(world: &World, wanted: &TargetBundle, ways: &mut BTreeMap<&'static str, 
         wanted,
     )
     .expect("seen");
+
     for way in ["in place", "swap", "that no rule looks into", "write"] {
         let count = look
             .plan
@@ -246,6 +257,7 @@ fn look(world: &World, wanted: &TargetBundle, ways: &mut BTreeMap<&'static str, 
             *ways.entry(way).or_default() += count;
         }
     }
+
     look.plan
         .steps
         .iter()
@@ -276,6 +288,7 @@ fn judge(bundles: &[TargetBundle], pairs: &[Pair], went: &Went) -> Judged {
         .map(|wanted| cluster::allowed(wanted, pairs))
         .collect();
     let mut judged = Judged::default();
+
     for (at, pair) in pairs.iter().enumerate() {
         for number in 0..bundles.len() {
             let (sent, received) = (went.sent[at][number], went.received[at][number]);
@@ -289,6 +302,7 @@ fn judge(bundles: &[TargetBundle], pairs: &[Pair], went: &Went) -> Judged {
             );
         }
     }
+
     judged
 }
 
@@ -306,6 +320,7 @@ impl Judged {
             self.leaked += received;
             received > 0
         };
+
         if wrong && self.first.len() < 20 {
             self.first
                 .push(format!("{about}: {sent} sent, {received} received"));

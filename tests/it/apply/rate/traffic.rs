@@ -111,6 +111,7 @@ pub(super) fn build(world: &World, pairs: &[Pair]) {
         &format!("netns add {SENDERS}\nnetns add {RECEIVERS}\n"),
     );
     set();
+
     let (mut node, mut senders, mut receivers) = (String::new(), String::new(), String::new());
     let link = |there: &str, here: &str, macs: [&str; 2]| {
         format!(
@@ -132,6 +133,7 @@ pub(super) fn build(world: &World, pairs: &[Pair]) {
     [&mut senders, &mut receivers]
         .into_iter()
         .for_each(|script| script.push_str("link set lo up\nlink set eth0 up\n"));
+
     for address in distinct(pairs.iter().map(|pair| pair.from)) {
         senders.push_str(&format!(
             "addr replace {address} dev eth0{}\n",
@@ -140,6 +142,7 @@ pub(super) fn build(world: &World, pairs: &[Pair]) {
         node.push_str(&format!("route replace {address} dev cali0\n"));
         receivers.push_str(&format!("route replace {address} dev eth0\n"));
     }
+
     for address in distinct(pairs.iter().map(|pair| pair.to)) {
         senders.push_str(&format!(
             "route replace {address} dev eth0\nneigh replace {address} lladdr 02:00:00:00:00:02 \
@@ -154,6 +157,7 @@ pub(super) fn build(world: &World, pairs: &[Pair]) {
             nodad(address)
         ));
     }
+
     thread::scope(|scope| {
         for namespace in [SENDERS, RECEIVERS] {
             scope.spawn(move || {
@@ -164,6 +168,7 @@ pub(super) fn build(world: &World, pairs: &[Pair]) {
     });
     world.tool("ip", &["-batch", "-"], &node);
     world.tool("ip", &["-n", SENDERS, "-batch", "-"], &senders);
+
     world.tool("ip", &["-n", RECEIVERS, "-batch", "-"], &receivers);
 }
 
@@ -201,6 +206,7 @@ impl Traffic {
             is_ready.recv().expect("sockets");
             receiver
         };
+
         let sender = |family: usize| {
             let (pairs, shared) = (pairs.to_vec(), Arc::clone(&shared));
             thread::spawn(move || {
@@ -208,6 +214,7 @@ impl Traffic {
             })
         };
         let senders = [0, 1].map(sender).into();
+
         Self {
             shared,
             senders,
@@ -233,6 +240,7 @@ impl Traffic {
         };
         // a round that is under way began before
         let wanted = counts().map(|count| count + rounds + 1);
+
         until("packets are sent", || {
             counts()
                 .iter()
@@ -251,6 +259,7 @@ impl Traffic {
         let is_received = |(family, sent): (usize, &u64)| {
             passed().received[family] - self.before.received[family] >= *sent
         };
+
         until("packets meet the rules", || {
             sent.iter().enumerate().all(is_received)
         });
@@ -307,6 +316,7 @@ fn send(pairs: &[Pair], family: usize, mut sent: Counts, shared: &Shared) -> Cou
     let mut port = 1024_u16;
     let mut next = Instant::now();
     let mut in_burst = 0;
+
     while !shared.senders_end.load(Ordering::SeqCst) {
         let read = shared.read[family].load(Ordering::SeqCst);
         if shared.rounds[family].load(Ordering::SeqCst) > read + AHEAD {
@@ -332,6 +342,7 @@ fn send(pairs: &[Pair], family: usize, mut sent: Counts, shared: &Shared) -> Cou
         }
         shared.rounds[family].fetch_add(1, Ordering::SeqCst);
     }
+
     sent
 }
 
@@ -358,6 +369,7 @@ fn datagram(pair: &Pair, port: u16, numbers: [usize; 2]) -> [u8; 16] {
             .to_be_bytes(),
     ];
     bytes.copy_from_slice(&parts.concat());
+
     let sum = checksum(pair, &bytes);
     bytes[6..8].copy_from_slice(&sum.to_be_bytes());
     bytes
@@ -375,6 +387,7 @@ fn checksum(pair: &Pair, datagram: &[u8]) -> u16 {
         datagram.to_vec(),
     ]
     .concat();
+
     let mut sum: u32 = all
         .chunks(2)
         .map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])))
@@ -382,6 +395,7 @@ fn checksum(pair: &Pair, datagram: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
+
     let sum = !u16::try_from(sum).expect("folded");
     if sum == 0 { 0xffff } else { sum }
 }
@@ -392,6 +406,7 @@ fn sockets(pairs: &[Pair]) -> Vec<Socket> {
         .iter()
         .map(|pair| SocketAddr::new(pair.to, pair.port))
         .collect();
+
     let open = |place: SocketAddr| {
         let socket = Socket::new(
             Domain::for_address(place),
@@ -410,6 +425,7 @@ fn sockets(pairs: &[Pair]) -> Vec<Socket> {
 
 fn receive(sockets: &[Socket], mut received: Counts, shared: &Shared) -> (Counts, u64) {
     let mut bytes = [0_u8; 16];
+
     loop {
         // what arrived before the end is read after it was seen
         let ends = shared.receiver_ends.load(Ordering::SeqCst);
@@ -487,6 +503,7 @@ fn drops() -> u64 {
             interfaces()
         })
     };
+
     [None, Some(SENDERS), Some(RECEIVERS)]
         .map(of)
         .into_iter()
@@ -514,6 +531,7 @@ fn counters_of(interface: &str) -> Option<Vec<u64>> {
             .map(|(_, numbers)| numbers.to_owned())
     };
     let numbers = text.lines().find_map(of)?;
+
     Some(
         numbers
             .split_whitespace()
