@@ -39,6 +39,10 @@ fn every_transcript_of_a_page_is_what_happens() {
     let mut wrong = Vec::new();
     let mut commands = 0;
     for (page, text) in pages {
+        // `entries.rs` makes these, and runs their examples
+        if ["docs/diagnostics.md", "docs/lints.md"].contains(&page.as_str()) {
+            continue;
+        }
         let mut shell = Shell::new();
         let played = play(&mut shell, &page, &text);
         commands += shell.commands;

@@ -15,13 +15,14 @@ const GROUPS: [&str; 5] = ["unit", "cli", "kernel", "bench", "ci"];
 const STARTERS: [&str; 2] = ["tests/tools/mod.rs", "src/runner/programs.rs"];
 
 /// Calls that take a program's name first, as a text.
-const CALLS: [&str; 6] = [
-    "command(\"",
+const CALLS: [&str; 7] = [
+    " command(\"",
+    "::command(\"",
     ".tool(\"",
     "try_tool(\"",
     "tools::run(\"",
     "world.replace(\"",
-    "Call::of(\"",
+    "ToolCall::new(\"",
 ];
 
 /// What `palisade` and its tests run only where it is there, and names that no program has.

@@ -231,7 +231,8 @@ fn the_formats_of_each_command_are_those_of_the_table() {
             words.extend(arguments(&command));
             words.extend(["--format", format]);
             let outcome = run(&root(), &words);
-            let is_refused = outcome.stderr.contains("has no format");
+            let refusal = format!("invalid value '{format}' for '--format");
+            let is_refused = outcome.stderr.contains(&refusal);
             assert_eq!(
                 is_refused,
                 !written.iter().any(|has| has == format),
