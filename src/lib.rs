@@ -70,7 +70,7 @@ pub struct Input {
     pub digest: String,
 }
 
-/// Texts to checked policy and inventory. The result may be used when `found` has no errors.
+/// Texts to checked policy and inventory. The result may be used when `diagnostics` has no errors.
 pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diagnostics) -> Input {
     let mut manifest = manifest::ManifestReader::default();
     let mut inventory = inventory::InventoryBuilder::default();
@@ -95,8 +95,68 @@ pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diag
     }
 }
 
+/// Compiles the scripts of every node of a cluster, in the order of their names.
+///
+/// `files` are manifests: policies of Calico and Kubernetes, and the objects of the cluster (nodes, pods,
+/// namespaces, service accounts and so on). Staged policies are not enforced, and the templates are Palisade's own.
+///
+/// ```
+/// use palisade::options::CompileOptions;
+/// use palisade::source::SourceFiles;
+///
+/// let mut files = SourceFiles::default();
+/// for (name, text) in [
+///     ("policies.yaml", include_str!("../examples/service-accounts/policies.yaml")),
+///     ("cluster.yaml", include_str!("../examples/service-accounts/cluster.yaml")),
+/// ] {
+///     files.add(name, text).expect("a file of less than 4 GiB");
+/// }
+///
+/// let nodes = palisade::compile_cluster(&files, &CompileOptions::default()).expect("valid policy");
+/// let node = nodes.iter().find(|part| part.node == "node-1").expect("the node of the database");
+/// assert!(node.scripts.filter_v4.contains("NetworkPolicy prod-engineering/demo-calico ingress rule 1"));
+/// assert!(node.scripts.sets.contains("create pal-s4-sa-api-servic-"));
+/// ```
+///
+/// Cost: that of reading, and for each node that of [`lower::to_chains`].
+///
+/// # Errors
+/// If the input has an error, or a limit of the kernel refuses the scripts of a node. The diagnostics say
+/// where, and have the warnings too.
+pub fn compile_cluster(
+    files: &SourceFiles,
+    options: &CompileOptions,
+) -> Result<Vec<NodePart>, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let input = read(files, StagedPolicies::Proposed, &mut diagnostics);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut diagnostics);
+    let templates = match TemplateSet::new(&[]) {
+        Ok(templates) => templates,
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            return Err(diagnostics);
+        }
+    };
+
+    let mut parts = Vec::new();
+    for (node, _) in resolved.inventory.nodes_with_ids() {
+        if diagnostics.has_errors() {
+            break;
+        }
+        match compile(&resolved, node, options, &templates, &mut diagnostics) {
+            Ok(part) => parts.extend(part),
+            Err(diagnostic) => diagnostics.push(diagnostic),
+        }
+    }
+
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Ok(parts)
+}
+
 /// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which
-/// `found` then says.
+/// `diagnostics` then says.
 ///
 /// # Errors
 /// When a template of the user's does not render, or adds what no script may hold.
