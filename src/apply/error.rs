@@ -161,14 +161,7 @@ impl ApplyError {
     /// It in words, with what to do next. `runner` says where files are kept.
     pub fn diagnostic(&self, runner: &dyn Runner) -> Diagnostic {
         match self {
-            ApplyError::Locked => {
-                Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node").help(
-                    format!(
-                        "try again when it is done; `fuser -v {}` says who it is",
-                        runner.place(Retention::UntilBoot, LOCK_FILE).display()
-                    ),
-                )
-            }
+            ApplyError::Locked => locked(runner),
             ApplyError::Waiting(left) => {
                 let message = format!(
                     "an apply waits to be confirmed, for {} s more",
@@ -234,19 +227,16 @@ impl ApplyError {
                 )
                 .maybe_help(why.help)
             }
-            ApplyError::NotTakenBack(why, then) => {
-                let message = format!(
-                    "{}; and it could not be taken back: {}",
-                    why.diagnostic(runner).message,
-                    then.diagnostic(runner).message
-                );
-                Diagnostic::new(Code::KernelRefused, message).help(format!(
-                    "apply a good bundle, `{}`, or see what the tools say",
-                    apply_good(runner)
-                ))
-            }
+            ApplyError::NotTakenBack(why, then) => not_taken_back(why, then, runner),
         }
     }
+}
+
+fn locked(runner: &dyn Runner) -> Diagnostic {
+    Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node").help(format!(
+        "try again when it is done; `fuser -v {}` says who it is",
+        runner.place(Retention::UntilBoot, LOCK_FILE).display()
+    ))
 }
 
 fn of_problem(problem: &KernelProblem) -> Diagnostic {
@@ -328,6 +318,18 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
 }
 
 /// Nobody can say what is enforced.
+fn not_taken_back(why: &ApplyError, then: &ApplyError, runner: &dyn Runner) -> Diagnostic {
+    let message = format!(
+        "{}; and it could not be taken back: {}",
+        why.diagnostic(runner).message,
+        then.diagnostic(runner).message
+    );
+    Diagnostic::new(Code::KernelRefused, message).help(format!(
+        "apply a good bundle, `{}`, or see what the tools say",
+        apply_good(runner)
+    ))
+}
+
 fn not_rolled_back(why: &ApplyError, then: Option<&ApplyError>, runner: &dyn Runner) -> Diagnostic {
     let why = why.diagnostic(runner);
     let then = match then {

@@ -103,17 +103,10 @@ impl fmt::Display for ScriptChange {
             .iter()
             .filter(|(_, count)| *count != LineCount::default())
             .map(|(word, count)| {
-                let part = |sign: char, count: usize| {
-                    if count == 0 {
-                        String::new()
-                    } else {
-                        format!(" {sign}{count}")
-                    }
-                };
                 format!(
                     "{word}{}{}",
-                    part('+', count.added),
-                    part('-', count.removed)
+                    signed('+', count.added),
+                    signed('-', count.removed)
                 )
             });
 
@@ -123,5 +116,14 @@ impl fmt::Display for ScriptChange {
             self.node,
             words.collect::<Vec<_>>().join(", ")
         )
+    }
+}
+
+/// A count behind a space and a sign. Returns an empty text for 0.
+fn signed(sign: char, count: usize) -> String {
+    if count == 0 {
+        String::new()
+    } else {
+        format!(" {sign}{count}")
     }
 }

@@ -173,12 +173,9 @@ impl VerifyContext<'_, '_, '_> {
                 .collect(),
         };
         if !strays.problems.is_empty() {
-            let text = BufferedOutput::capture(|out| {
-                if report.is_json() {
-                    strays.json(out)
-                } else {
-                    strays.text(out)
-                }
+            let text = BufferedOutput::capture(|out| match report.is_json() {
+                true => strays.json(out),
+                false => strays.text(out),
             });
             report.data(&text)?;
         }

@@ -10,25 +10,26 @@ impl YamlNode {
     /// fields of its `metadata` that say nothing.
     pub fn digest(&self, silent: &[&str]) -> [u8; 32] {
         let mut text = String::new();
-        let says = |entry: &&YamlEntry| !silent.contains(&entry.key.value.as_str());
         match &self.value {
-            NodeValue::Map(entries) => {
-                for YamlEntry { key, value } in sorted(entries.iter()) {
-                    text.push_str(&format!("{}:{}", key.value.len(), key.value));
-                    match &value.value {
-                        NodeValue::Map(inner) if key.value == "metadata" => {
-                            write_map(sorted(inner.iter().filter(says)), &mut text)
-                        }
-                        NodeValue::Map(_) | NodeValue::List(_) | NodeValue::Scalar(_) => {
-                            write(value, &mut text)
-                        }
-                    }
-                }
-            }
+            NodeValue::Map(entries) => write_object(entries, silent, &mut text),
             NodeValue::List(_) | NodeValue::Scalar(_) => write(self, &mut text),
         }
 
         Sha256::digest(text.as_bytes()).into()
+    }
+}
+
+/// Writes the fields of an object, without those of its `metadata` that are `silent`.
+fn write_object(entries: &[YamlEntry], silent: &[&str], out: &mut String) {
+    let says = |entry: &&YamlEntry| !silent.contains(&entry.key.value.as_str());
+    for YamlEntry { key, value } in sorted(entries.iter()) {
+        out.push_str(&format!("{}:{}", key.value.len(), key.value));
+        match &value.value {
+            NodeValue::Map(inner) if key.value == "metadata" => {
+                write_map(sorted(inner.iter().filter(says)), out)
+            }
+            NodeValue::Map(_) | NodeValue::List(_) | NodeValue::Scalar(_) => write(value, out),
+        }
     }
 }
 

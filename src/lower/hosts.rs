@@ -332,7 +332,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         let first = self.tiers(id, &way, end.clone());
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
         let begin = match direction {
-            Direction::Ingress => self.pre_dnat_again(id, "hdn", RuleTarget::Accept, first),
+            Direction::Ingress => self.pre_dnat_again(id, "hdn", &RuleTarget::Accept, first),
             Direction::Egress => ListStart::at(first),
         };
 
@@ -436,7 +436,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     /// first, by way of what is asked again. What early policy was not asked about, it has not let
     /// through, so that this goes past it.
     fn arrived(&mut self, id: HostEndpointId, first: &NextTarget) -> Vec<ProgramRule> {
-        let begin = self.pre_dnat_again(id, "hdf", RuleTarget::Return, first.clone());
+        let begin = self.pre_dnat_again(id, "hdf", &RuleTarget::Return, first.clone());
         let without_connection =
             self.without_connection(id, Direction::Ingress, "huf", RuleTarget::Return, &begin);
         let mut rules = Vec::new();
@@ -614,11 +614,11 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         &mut self,
         id: HostEndpointId,
         sort: &'static str,
-        allowed: RuleTarget,
+        allowed: &RuleTarget,
         next: NextTarget,
     ) -> ListStart {
         let asked = self.lowering.resolved.asked_again(id);
-        if asked.is_empty() || next.target == allowed {
+        if asked.is_empty() || next.target == *allowed {
             return ListStart::at(next);
         }
 

@@ -2,6 +2,7 @@
 //! walked through.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
 use crate::netfilter::model::{InterfaceMatch, LoadedTable, Rule, RuleCondition};
@@ -48,15 +49,7 @@ impl NodeKernel {
         for set in named.into_iter().filter_map(|name| self.sets.get(name)) {
             match set {
                 LoadedSet::Nets(nets) => lists.extend(by_decision(nets)),
-                LoadedSet::Services(members) => {
-                    let mut rows: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
-                    members.iter().for_each(|row| {
-                        rows.entry((row.1, row.2))
-                            .or_default()
-                            .push(Cidr::host(row.0))
-                    });
-                    lists.extend(rows.into_values());
-                }
+                LoadedSet::Services(members) => lists.extend(by_service(members)),
                 LoadedSet::Ports(_) => {}
             }
         }
@@ -172,6 +165,18 @@ fn by_decision(nets: &PrefixSet) -> Vec<Vec<Cidr>> {
             .entry(has_exceptions.then_some((net.prefix(), *is_exception)))
             .or_default()
             .push(*net);
+    }
+    lists.into_values().collect()
+}
+
+/// The addresses of each protocol and port.
+fn by_service(members: &BTreeSet<(IpAddr, Protocol, u16)>) -> Vec<Vec<Cidr>> {
+    let mut lists: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
+    for (address, protocol, port) in members {
+        lists
+            .entry((*protocol, *port))
+            .or_default()
+            .push(Cidr::host(*address));
     }
     lists.into_values().collect()
 }

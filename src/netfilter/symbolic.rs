@@ -171,14 +171,11 @@ impl SymbolicTables<'_> {
         let services: Vec<_> = services.collect();
         let untranslated = self.origins(None, traffic);
         let origins = untranslated.iter().enumerate().map(|(question, own)| {
-            let is_sent = |marks: &&AddressAnswers| marks.sent.get(question).is_some_and(|is| *is);
-            by_traffic(places.iter().map(|marks| {
-                if is_sent(marks) {
-                    *own
-                } else {
-                    HeaderSpace::NONE
-                }
-            }))
+            let answer = |marks: &&AddressAnswers| match marks.sent.get(question) {
+                Some(true) => *own,
+                Some(false) | None => HeaderSpace::NONE,
+            };
+            by_traffic(places.iter().map(answer))
         });
 
         AnswerColumns {

@@ -62,6 +62,7 @@ impl SymbolicTables<'_> {
             Hook::Forward { .. } | Hook::Input { .. } => "PREROUTING",
             Hook::Output { .. } => "OUTPUT",
         };
+        let mangle = self.mangle.as_ref();
         let mut all = Vec::new();
 
         for (block, raw) in run(
@@ -90,10 +91,10 @@ impl SymbolicTables<'_> {
             for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
                 let here = traffic.less(here, raw.dropped);
                 let at = HookContext { state, ..*at };
-                let on = |(block, out): (PairBlock, TableOutcome)| {
-                    run(self.mangle.as_ref(), chain, &at, block, here, out, traffic)
-                };
-                blocks = blocks.into_iter().flat_map(on).collect();
+                blocks = blocks
+                    .into_iter()
+                    .flat_map(|(block, out)| run(mangle, chain, &at, block, here, out, traffic))
+                    .collect();
             }
             all.extend(blocks.into_iter().map(|(block, out)| {
                 (
@@ -282,9 +283,9 @@ impl TableWalker<'_> {
                 all.push((slot, missed.collect()));
             } else {
                 let hit: Vec<ChainCall> = hit.collect();
-                let hit = hit.into_iter().map(|ChainCall { block, hit, others }| {
-                    (block, self.act(step.act, hit, others))
-                });
+                let hit = hit
+                    .into_iter()
+                    .map(|call| (call.block, self.act(step.act, call.hit, call.others)));
                 all.push((slot, missed.chain(hit).collect::<Vec<_>>()));
             }
         }
@@ -599,6 +600,23 @@ mod tests {
         )
     }
 
+    /// Three random chains, of which only the first leads to others.
+    fn graph(dice: &mut Dice, sets: &[HeaderSetId], most: Side, alike: usize) -> ChainGraph {
+        let mut chain = |count: usize| -> Vec<SymbolicRule> {
+            (0..count)
+                .map(|_| step(dice, STEPS, sets, most, alike))
+                .collect()
+        };
+        let mut chains = vec![chain(STEPS), chain(6), chain(6)];
+        chains[1..].iter_mut().for_each(|steps| {
+            steps.retain(|step| !matches!(step.act, RuleAction::Jump(_) | RuleAction::Goto(_)))
+        });
+        ChainGraph {
+            chains,
+            built_in: BTreeMap::new(),
+        }
+    }
+
     /// Walks through random chains with all pairs, and with some one by one; `alike` of hundred
     /// rules ask about no address.
     fn check(seed: u64, alike: usize) -> usize {
@@ -624,19 +642,7 @@ mod tests {
             origins: Vec::new(),
         };
         let most = Side::BOTH[dice.below(2)];
-        let mut chain = |count: usize| -> Vec<SymbolicRule> {
-            (0..count)
-                .map(|_| step(&mut dice, STEPS, &sets, most, alike))
-                .collect()
-        };
-        let mut chains = vec![chain(STEPS), chain(6), chain(6)];
-        chains[1..].iter_mut().for_each(|steps| {
-            steps.retain(|step| !matches!(step.act, RuleAction::Jump(_) | RuleAction::Goto(_)))
-        });
-        let graph = ChainGraph {
-            chains,
-            built_in: BTreeMap::new(),
-        };
+        let graph = graph(&mut dice, &sets, most, alike);
         let all = LocationSet::filter(PLACES, |_| true);
         let block = PairBlock {
             sources: all.clone(),

@@ -301,9 +301,8 @@ impl<'input> EndpointClasses<'input> {
         for (id, endpoint) in inventory.endpoints_with_ids() {
             let selection = selections.get(id.index()).copied().unwrap_or_default();
             let places = ends(endpoint).map(|(family, address)| {
-                let lists = address.map_or(PrefixListsId::NONE, |address| {
-                    self.addresses.around(address)
-                });
+                let around = |address| self.addresses.around(address);
+                let lists = address.map_or(PrefixListsId::NONE, around);
                 let ports = endpoint
                     .ports
                     .iter()

@@ -98,12 +98,10 @@ impl FamilyComparison<'_, '_, '_, '_> {
             sent.flat_map(|sent| ports.iter().map(move |port| (sent.clone(), port)))
         {
             let before = self.redirect(&before, *port, redirected);
-            let answer = |(is_sent, answer): (&bool, &HeaderSetId)| {
-                if *is_sent { *answer } else { HeaderSpace::NONE }
-            };
-            let asked = is_sent.iter().zip(answers).map(answer).collect();
             add(
-                kinds.entry((before, asked)).or_default(),
+                kinds
+                    .entry((before, answered(&is_sent, answers)))
+                    .or_default(),
                 &sources,
                 PreDnatDestination {
                     address,
@@ -197,6 +195,15 @@ impl FamilyComparison<'_, '_, '_, '_> {
             .into_iter()
             .for_each(|(block, found)| self.judge(&mut case, &block, found));
     }
+}
+
+/// What rules that ask for the original destination take of packets to an address and a port:
+/// nothing where the rule does not take the address, otherwise what it takes of the port.
+fn answered(is_sent: &[bool], answers: &[HeaderSetId]) -> Box<[HeaderSetId]> {
+    let answer = |(is_sent, answer): (&bool, &HeaderSetId)| {
+        if *is_sent { *answer } else { HeaderSpace::NONE }
+    };
+    is_sent.iter().zip(answers).map(answer).collect()
 }
 
 /// Adds a destination for those sources that have none yet.

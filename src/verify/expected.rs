@@ -28,10 +28,10 @@ use crate::verify::host_endpoints::NodeHostEndpoints;
 pub(super) struct ExpectedVerdicts<'run, 'input> {
     pub(super) options: &'run CompileOptions,
     pub(super) hosts: &'run NodeHostEndpoints<'input>,
-    pub(super) neighbours: HeaderSetId,
-    pub(super) encapsulated: HeaderSetId,
+    neighbours: HeaderSetId,
+    encapsulated: HeaderSetId,
     /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
-    pub(super) failsafes: RefCell<FxHashMap<(EndpointClassId, Direction, bool), HeaderSetId>>,
+    failsafes: RefCell<FxHashMap<(EndpointClassId, Direction, bool), HeaderSetId>>,
 }
 
 /// What ought to become of packets before the filter table.
@@ -91,7 +91,7 @@ pub(super) fn add_cuts(options: &CompileOptions, has_hosts: bool, cuts: &mut Par
 }
 
 /// Messages between neighbours in IPv6.
-pub(super) fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
+fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
     NEIGHBOUR_MESSAGES
         .iter()
         .fold(HeaderSpace::NONE, |all, kind| {
@@ -107,7 +107,7 @@ pub(super) fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
 }
 
 /// What is encapsulated.
-pub(super) fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
+fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
     let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
     let ipip = traffic.select(|class| {
         Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP)
@@ -179,6 +179,23 @@ impl EarlyExpected {
             .into_iter()
             .filter(|portion| portion.here != HeaderSpace::NONE)
             .collect()
+    }
+}
+
+impl<'run, 'input> ExpectedVerdicts<'run, 'input> {
+    /// What a node with these host endpoints owes, under the options of the compile.
+    pub(super) fn new(
+        options: &'run CompileOptions,
+        hosts: &'run NodeHostEndpoints<'input>,
+        traffic: &mut HeaderSpace,
+    ) -> Self {
+        Self {
+            options,
+            hosts,
+            neighbours: neighbours(traffic),
+            encapsulated: encapsulated(traffic),
+            failsafes: RefCell::default(),
+        }
     }
 }
 

@@ -35,8 +35,6 @@ mod address_class;
 mod dnat;
 mod witness;
 
-use std::cell::RefCell;
-
 use crate::inventory::NodeId;
 use crate::net::{Family, State};
 use crate::netfilter::{MisplacedRule, NodeKernel};
@@ -46,6 +44,7 @@ use crate::packet_space::{
     EndpointClasses, HeaderSpace, PartitionBuilder, ReachabilityMatrix, SideContext,
 };
 use crate::policy::PolicyListKind;
+use crate::resolve::ResolvedPolicy;
 use crate::ruleset::{CheckedScripts, ScriptError};
 use crate::semantics::evaluate::Evaluator;
 use crate::semantics::node::NodeSemantics;
@@ -132,15 +131,7 @@ pub fn of_kernel<'input>(
     kernel: &NodeKernel,
 ) -> Verification<'input> {
     let resolved = evaluator.resolved();
-    let mut cuts = PartitionBuilder::default();
-    cuts.of_policy(resolved);
-    kernel.add_cuts(&mut cuts);
-    expected::add_cuts(
-        options,
-        resolved.hosts_on(node).all().next().is_some(),
-        &mut cuts,
-    );
-
+    let cuts = cuts(resolved, node, options, kernel);
     let ports = cuts.receivers_ports();
     let mut traffic = HeaderSpace::of(&cuts);
     let places = EndpointClasses::told_apart(
@@ -158,17 +149,7 @@ pub fn of_kernel<'input>(
     let relation = ReachabilityMatrix::local_class(resolved, &places, &mut traffic, |class| {
         address_class::is_local(resolved, node, class.owner)
     });
-    let (neighbours, encapsulated) = (
-        expected::neighbours(&mut traffic),
-        expected::encapsulated(&mut traffic),
-    );
-    let owed = ExpectedVerdicts {
-        options,
-        hosts: &hosts,
-        neighbours,
-        encapsulated,
-        failsafes: RefCell::default(),
-    };
+    let owed = ExpectedVerdicts::new(options, &hosts, &mut traffic);
     let at_head = options.hook_position == HookPosition::Head;
     let differences = kernel
         .misplaced(at_head)
@@ -185,13 +166,8 @@ pub fn of_kernel<'input>(
         differing: 0,
     };
     let mut collector = WitnessCollector::new(kernel, NodeSemantics::new(evaluator, node, options));
-    let origins_matter = [PolicyListKind::Untracked, PolicyListKind::PreDnat]
-        .iter()
-        .any(|list| hosts.have(*list))
-        || kernel.asks_before_dnat();
     let hooks = hooks(&InterfaceQuestions::new(kernel, &hosts, options).all());
-    let reverse_paths_matter =
-        kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
+    let scope = ComparisonScope::new(kernel, &hosts, options);
 
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
@@ -219,21 +195,7 @@ pub fn of_kernel<'input>(
             pairs: 0,
         };
         for hook in &hooks {
-            // packets without a connection too: the kernel tracks no message between IPv6
-            // neighbours (`nf_conntrack_icmpv6_error` in
-            // net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of others may keep any packet
-            // from tracking
-            State::ALL
-                .iter()
-                .for_each(|state| comparison.hook(hook, *state));
-            if reverse_paths_matter && hook.arrives().is_some_and(|name| name != LOOPBACK) {
-                State::ALL
-                    .iter()
-                    .for_each(|state| comparison.spoofed(hook, *state));
-            }
-            if origins_matter {
-                comparison.translated(hook, &ports, &mut redirected);
-            }
+            scope.compare(hook, &ports, &mut comparison, &mut redirected);
         }
         verification.proof.pairs += comparison.pairs;
     }
@@ -247,6 +209,71 @@ pub fn of_kernel<'input>(
     );
 
     verification
+}
+
+/// The cuts of what packets carry: by policy, by the scripts, and by what a node owes besides.
+fn cuts(
+    resolved: &ResolvedPolicy<'_>,
+    node: NodeId,
+    options: &CompileOptions,
+    kernel: &NodeKernel,
+) -> PartitionBuilder {
+    let mut cuts = PartitionBuilder::default();
+    cuts.of_policy(resolved);
+    kernel.add_cuts(&mut cuts);
+    expected::add_cuts(
+        options,
+        resolved.hosts_on(node).all().next().is_some(),
+        &mut cuts,
+    );
+    cuts
+}
+
+/// Which packets are compared beside those that come the right way and whose destination is not
+/// translated.
+#[derive(Debug, Clone, Copy)]
+struct ComparisonScope {
+    /// It matters where the route back to a packet's source leads.
+    reverse_paths: bool,
+    /// It matters where a packet was sent to before its destination was translated.
+    original_destinations: bool,
+}
+
+impl ComparisonScope {
+    fn new(kernel: &NodeKernel, hosts: &NodeHostEndpoints<'_>, options: &CompileOptions) -> Self {
+        let has_early_policy = [PolicyListKind::Untracked, PolicyListKind::PreDnat]
+            .iter()
+            .any(|list| hosts.have(*list));
+        Self {
+            reverse_paths: kernel.asks_reverse_paths()
+                || options.source_validation != SourceValidation::Off,
+            original_destinations: has_early_policy || kernel.asks_before_dnat(),
+        }
+    }
+
+    /// Compares all packets of a hook in all states.
+    fn compare(
+        self,
+        hook: &Hook,
+        ports: &DnatPorts,
+        comparison: &mut FamilyComparison<'_, '_, '_, '_>,
+        redirected: &mut RedirectedSets,
+    ) {
+        // packets without a connection too: the kernel tracks no message between IPv6 neighbours
+        // (`nf_conntrack_icmpv6_error` in net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of
+        // others may keep any packet from tracking
+        State::ALL
+            .iter()
+            .for_each(|state| comparison.hook(hook, *state));
+        if self.reverse_paths && hook.arrives().is_some_and(|name| name != LOOPBACK) {
+            State::ALL
+                .iter()
+                .for_each(|state| comparison.spoofed(hook, *state));
+        }
+        if self.original_destinations {
+            comparison.translated(hook, ports, redirected);
+        }
+    }
 }
 
 /// All hooks with all interfaces. Nothing is forwarded over the loopback interface.

@@ -10,7 +10,6 @@
     reason = "a test says its seed and what it counted"
 )]
 
-use std::cell::RefCell;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -232,17 +231,7 @@ fn compare(
     let relation = ReachabilityMatrix::local_class(resolved, &places, &mut traffic, |class| {
         address_class::is_local(resolved, node, class.owner)
     });
-    let (neighbours, encapsulated) = (
-        expected::neighbours(&mut traffic),
-        expected::encapsulated(&mut traffic),
-    );
-    let owed = ExpectedVerdicts {
-        options,
-        hosts: &hosts,
-        neighbours,
-        encapsulated,
-        failsafes: RefCell::default(),
-    };
+    let owed = ExpectedVerdicts::new(options, &hosts, &mut traffic);
     let interfaces: Vec<String> = hosts
         .interfaces()
         .map(str::to_owned)
