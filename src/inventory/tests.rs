@@ -432,14 +432,22 @@ fn two_pods_with_one_address_are_refused_with_both_places() {
     assert!(!codes(&found).contains(&"duplicate-address"));
 }
 
-#[test]
-fn values_that_kubernetes_does_not_allow_are_refused() {
-    let ports = |port: Value| with(plain(), "/spec/containers", json!([{"ports": [port]}]));
-    let ip = |ip: &str| with(plain(), "/status", json!({"podIP": ip}));
-    let label = |key: &str, value: &str| with(plain(), "/metadata/labels", json!({key: value}));
-    let long = "a".repeat(64);
+/// Each object is refused with its code alone, and the inventory stays empty.
+fn are_refused(cases: &[(Value, &str)]) {
+    for (object, code) in cases {
+        let (inventory, found) = read(std::slice::from_ref(object));
+        assert_eq!(codes(&found), [*code], "{object}");
+        assert!(
+            inventory.endpoints.is_empty() && inventory.nodes.is_empty(),
+            "{object}"
+        );
+    }
+}
 
-    let cases = [
+#[test]
+fn names_that_kubernetes_does_not_allow_are_refused() {
+    let long = "a".repeat(64);
+    are_refused(&[
         (
             with(plain(), "/metadata/name", Value::Null),
             "missing-field",
@@ -476,6 +484,14 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
         (namespace(&long, &json!({})), "invalid-name"),
         (service_account("prod", "a/b", &json!({})), "invalid-name"),
         (node("-a", &[]), "invalid-name"),
+    ]);
+}
+
+#[test]
+fn labels_that_kubernetes_does_not_allow_are_refused() {
+    let label = |key: &str, value: &str| with(plain(), "/metadata/labels", json!({key: value}));
+    let long = "a".repeat(64);
+    are_refused(&[
         (label("a b", "x"), "invalid-label"),
         (label("/a", "x"), "invalid-label"),
         (label("A.com/a", "x"), "invalid-label"),
@@ -485,6 +501,13 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
         (label("a", "-x"), "invalid-label"),
         (label("a", &long), "invalid-label"),
         (namespace("prod", &json!({"a": "\n"})), "invalid-label"),
+    ]);
+}
+
+#[test]
+fn addresses_that_kubernetes_does_not_allow_are_refused() {
+    let ip = |ip: &str| with(plain(), "/status", json!({"podIP": ip}));
+    are_refused(&[
         (ip("10.0.0.256"), "invalid-address"),
         (ip("10.0.0.1/32"), "invalid-address"),
         (ip("010.0.0.1"), "invalid-address"),
@@ -496,6 +519,13 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
         (node("a", &["10.0.0.0"]), "invalid-cidr"),
         (node("a", &["10.0.0.0/33"]), "invalid-cidr"),
         (node("a", &["0.0.0.0/0"]), "invalid-cidr"),
+    ]);
+}
+
+#[test]
+fn ports_that_kubernetes_does_not_allow_are_refused() {
+    let ports = |port: Value| with(plain(), "/spec/containers", json!([{"ports": [port]}]));
+    are_refused(&[
         (
             ports(json!({"name": "http", "containerPort": 0})),
             "invalid-port",
@@ -525,15 +555,7 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
             ports(json!({"name": "http", "containerPort": 80, "protocol": "ICMP"})),
             "invalid-protocol",
         ),
-    ];
-    for (object, code) in cases {
-        let (inventory, found) = read(std::slice::from_ref(&object));
-        assert_eq!(codes(&found), [code], "{object}");
-        assert!(
-            inventory.endpoints.is_empty() && inventory.nodes.is_empty(),
-            "{object}"
-        );
-    }
+    ]);
 }
 
 #[test]

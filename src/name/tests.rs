@@ -1,112 +1,100 @@
 use super::NameForm;
 
+/// Texts that a form takes, and texts that it refuses.
+const FORMS: [(NameForm, &[&str], &[&str]); 10] = [
+    (
+        NameForm::DnsLabel,
+        &["a", "prod-engineering", "1a"],
+        &["", "-a", "a-", "A", "a.b", "a b", "a\n", "a'"],
+    ),
+    (
+        NameForm::DnsSubdomain,
+        &["a", "a.b-c.d"],
+        &["", ".a", "a..b", "a.-b", "a_b", "a\"b"],
+    ),
+    (
+        NameForm::PolicyName,
+        &["allow-web", "default.allow-web", "knp.default.a.b.c"],
+        &[
+            "a.b.c",
+            "",
+            "Allow",
+            "allow web",
+            "knp.default.",
+            "x\ny",
+            ".a",
+            "a.",
+        ],
+    ),
+    (
+        NameForm::GlobalPolicyName,
+        &["allow-web", "default.allow-web"],
+        &["a.b.c", "knp.default.a", "", "-a"],
+    ),
+    (
+        NameForm::LabelKey,
+        &["app", "app.kubernetes.io/name", "A_b.c"],
+        &["", "/a", "a/", "a/b/c", "a b", "é"],
+    ),
+    (
+        NameForm::LabelValue,
+        &["", "v1.2_x", "A"],
+        &["-a", "a b", "a\""],
+    ),
+    (
+        NameForm::PortName,
+        &["http", "http-8080", "a"],
+        &[
+            "",
+            "8080",
+            "http--x",
+            "Http",
+            "http_x",
+            "a-very-long-port-name",
+        ],
+    ),
+    (
+        NameForm::ApiVersion,
+        &["v1", "apps/v1", "batch.x-k8s.io/v1beta1"],
+        &["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"],
+    ),
+    (
+        NameForm::Kind,
+        &["Pod", "ReplicaSet", "x-Y9"],
+        &["", "=Pod", "Pod ", "9P", "P-", "Pod\u{1b}", "@org"],
+    ),
+    (
+        NameForm::OwnerName,
+        &["web-1", "n1.example", "system:node", "Role_x"],
+        &[
+            "",
+            "a b",
+            "a/b",
+            ".",
+            "x\u{1b}",
+            "-a",
+            "@org",
+            "a\n::error::",
+        ],
+    ),
+];
+
 #[test]
 fn forms_accept_and_refuse() {
-    let long = "a".repeat(64);
-    let endless = "a".repeat(254);
-    let cases = [
-        (
-            NameForm::DnsLabel,
-            vec!["a", "prod-engineering", "1a"],
-            vec![
-                "",
-                "-a",
-                "a-",
-                "A",
-                "a.b",
-                "a b",
-                "a\n",
-                "a'",
-                long.as_str(),
-            ],
-        ),
-        (
-            NameForm::DnsSubdomain,
-            vec!["a", "a.b-c.d"],
-            vec!["", ".a", "a..b", "a.-b", "a_b", "a\"b"],
-        ),
-        (
-            NameForm::PolicyName,
-            vec!["allow-web", "default.allow-web", "knp.default.a.b.c"],
-            vec![
-                "a.b.c",
-                "",
-                "Allow",
-                "allow web",
-                "knp.default.",
-                "x\ny",
-                ".a",
-                "a.",
-            ],
-        ),
-        (
-            NameForm::GlobalPolicyName,
-            vec!["allow-web", "default.allow-web", long.as_str()],
-            vec!["a.b.c", "knp.default.a", "", "-a", endless.as_str()],
-        ),
-        (
-            NameForm::LabelKey,
-            vec!["app", "app.kubernetes.io/name", "A_b.c"],
-            vec!["", "/a", "a/", "a/b/c", "a b", "é"],
-        ),
-        (
-            NameForm::LabelValue,
-            vec!["", "v1.2_x", "A"],
-            vec!["-a", "a b", "a\"", long.as_str()],
-        ),
-        (
-            NameForm::PortName,
-            vec!["http", "http-8080", "a"],
-            vec![
-                "",
-                "8080",
-                "http--x",
-                "Http",
-                "http_x",
-                "a-very-long-port-name",
-            ],
-        ),
-        (
-            NameForm::ApiVersion,
-            vec!["v1", "apps/v1", "batch.x-k8s.io/v1beta1"],
-            vec!["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"],
-        ),
-        (
-            NameForm::Kind,
-            vec!["Pod", "ReplicaSet", "x-Y9"],
-            vec![
-                "",
-                "=Pod",
-                "Pod ",
-                "9P",
-                "P-",
-                "Pod\u{1b}",
-                "@org",
-                long.as_str(),
-            ],
-        ),
-        (
-            NameForm::OwnerName,
-            vec!["web-1", "n1.example", "system:node", "Role_x"],
-            vec![
-                "",
-                "a b",
-                "a/b",
-                ".",
-                "x\u{1b}",
-                "-a",
-                "@org",
-                "a\n::error::",
-                endless.as_str(),
-            ],
-        ),
-    ];
-
-    for (form, good, bad) in cases {
+    for (form, good, bad) in FORMS {
         good.iter()
             .for_each(|text| assert!(form.fits(text), "{form:?} {text:?}"));
         bad.iter()
             .for_each(|text| assert!(!form.fits(text), "{form:?} {text:?}"));
+    }
+
+    let (long, endless) = ("a".repeat(64), "a".repeat(254));
+    assert!(NameForm::GlobalPolicyName.fits(&long));
+    for form in [NameForm::DnsLabel, NameForm::LabelValue, NameForm::Kind] {
+        assert!(!form.fits(&long), "{form:?}");
+    }
+    for form in [NameForm::GlobalPolicyName, NameForm::OwnerName] {
+        assert!(!form.fits(&endless), "{form:?}");
     }
 }
 

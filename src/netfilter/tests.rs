@@ -228,110 +228,108 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
     }
 }
 
+/// Sets, rules of the filter table, and what the tools say of them.
+const REFUSED: [(&str, &str, &str); 19] = [
+    (
+        "create pal-s hash:net family inet hashsize 63 maxelem 64\n",
+        "",
+        "sets.ipset, line 1: bad size: 63 of 64",
+    ),
+    (
+        "create pal-s hash:net family inet hashsize 64 maxelem 64\nadd pal-s 10.0.0.1/8\n",
+        "",
+        "sets.ipset, line 2: bad member `10.0.0.1/8` of `pal-s`",
+    ),
+    (
+        "create pal-s hash:net family inet hashsize 64 maxelem 64\nadd pal-s 0.0.0.0/0\n",
+        "",
+        "sets.ipset, line 2: bad member `0.0.0.0/0` of `pal-s`",
+    ),
+    (
+        "create pal-s hash:net family inet hashsize 64 maxelem 1\nadd pal-s 10.0.0.1\nadd pal-s 10.0.0.2\n",
+        "",
+        "sets.ipset, line 3: `pal-s` is full: its maxelem is 1",
+    ),
+    (
+        "",
+        "-A FORWARD -j pal-a\n",
+        "filter.v4.rules: there is no chain `pal-a`",
+    ),
+    (
+        "",
+        ":pal-a - [0:0]\n",
+        "filter.v4.rules: no packet gets to pal-a",
+    ),
+    (
+        "",
+        ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n",
+        "filter.v4.rules: `pal-a` is nested too deep",
+    ),
+    (
+        "",
+        "-A FORWARD -m set --match-set pal-s src -j DROP\n",
+        "filter.v4.rules, line 2: there is no set `pal-s`",
+    ),
+    (
+        "create pal-s hash:net family inet hashsize 64 maxelem 64\n",
+        "-A FORWARD -m set --match-set pal-s src,dst -j DROP\n",
+        "filter.v4.rules, line 2: `pal-s` does not fit here",
+    ),
+    (
+        "",
+        "-A FORWARD -m multiport --dports 80 -j DROP\n",
+        "filter.v4.rules, line 2: multiport without a protocol that has ports",
+    ),
+    (
+        "",
+        "-A FORWARD -d fd00::1 -j DROP\n",
+        "filter.v4.rules, line 2: bad address `fd00::1`",
+    ),
+    (
+        "",
+        "-A FORWARD -m comment --comment \"x -j DROP\n",
+        "filter.v4.rules, line 2: a quote is left open",
+    ),
+    (
+        "",
+        "-A FORWARD -o eth+ -j DROP\n",
+        "filter.v4.rules, line 2: bad interface `eth+`",
+    ),
+    (
+        "",
+        "-A FORWARD -i + -j DROP\n",
+        "filter.v4.rules, line 2: bad interface `+`",
+    ),
+    (
+        "",
+        "-A FORWARD -m rpfilter --invert -j DROP\n",
+        "filter.v4.rules, line 2: rpfilter in the filter table",
+    ),
+    (
+        "",
+        "-A FORWARD -j CT --notrack\n",
+        "filter.v4.rules, line 2: CT, but for `--notrack` in the raw table",
+    ),
+    (
+        "",
+        "-A FORWARD -m conntrack --ctorigdstport 80 -j DROP\n",
+        "filter.v4.rules, line 2: conntrack asks for a port without a protocol that has ports",
+    ),
+    (
+        "",
+        "-A PREROUTING -j DROP\n",
+        "filter.v4.rules, line 2: there is no chain `PREROUTING`",
+    ),
+    (
+        "",
+        "COMMIT\n",
+        "filter.v4.rules, line 3: text behind `COMMIT`",
+    ),
+];
+
 #[test]
 fn what_the_tools_refuse_is_refused() {
-    let set = "create pal-s hash:net family inet hashsize 64 maxelem 64\n";
-
-    for (sets, rules, problem) in [
-        (
-            "create pal-s hash:net family inet hashsize 63 maxelem 64\n",
-            "",
-            "sets.ipset, line 1: bad size: 63 of 64",
-        ),
-        (
-            &format!("{set}add pal-s 10.0.0.1/8\n"),
-            "",
-            "sets.ipset, line 2: bad member `10.0.0.1/8` of `pal-s`",
-        ),
-        (
-            &format!("{set}add pal-s 0.0.0.0/0\n"),
-            "",
-            "sets.ipset, line 2: bad member `0.0.0.0/0` of `pal-s`",
-        ),
-        (
-            &format!(
-                "{}add pal-s 10.0.0.1\nadd pal-s 10.0.0.2\n",
-                set.replace("maxelem 64", "maxelem 1")
-            ),
-            "",
-            "sets.ipset, line 3: `pal-s` is full: its maxelem is 1",
-        ),
-        (
-            "",
-            "-A FORWARD -j pal-a\n",
-            "filter.v4.rules: there is no chain `pal-a`",
-        ),
-        (
-            "",
-            ":pal-a - [0:0]\n",
-            "filter.v4.rules: no packet gets to pal-a",
-        ),
-        (
-            "",
-            ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n",
-            "filter.v4.rules: `pal-a` is nested too deep",
-        ),
-        (
-            "",
-            "-A FORWARD -m set --match-set pal-s src -j DROP\n",
-            "filter.v4.rules, line 2: there is no set `pal-s`",
-        ),
-        (
-            set,
-            "-A FORWARD -m set --match-set pal-s src,dst -j DROP\n",
-            "filter.v4.rules, line 2: `pal-s` does not fit here",
-        ),
-        (
-            "",
-            "-A FORWARD -m multiport --dports 80 -j DROP\n",
-            "filter.v4.rules, line 2: multiport without a protocol that has ports",
-        ),
-        (
-            "",
-            "-A FORWARD -d fd00::1 -j DROP\n",
-            "filter.v4.rules, line 2: bad address `fd00::1`",
-        ),
-        (
-            "",
-            "-A FORWARD -m comment --comment \"x -j DROP\n",
-            "filter.v4.rules, line 2: a quote is left open",
-        ),
-        (
-            "",
-            "-A FORWARD -o eth+ -j DROP\n",
-            "filter.v4.rules, line 2: bad interface `eth+`",
-        ),
-        (
-            "",
-            "-A FORWARD -i + -j DROP\n",
-            "filter.v4.rules, line 2: bad interface `+`",
-        ),
-        (
-            "",
-            "-A FORWARD -m rpfilter --invert -j DROP\n",
-            "filter.v4.rules, line 2: rpfilter in the filter table",
-        ),
-        (
-            "",
-            "-A FORWARD -j CT --notrack\n",
-            "filter.v4.rules, line 2: CT, but for `--notrack` in the raw table",
-        ),
-        (
-            "",
-            "-A FORWARD -m conntrack --ctorigdstport 80 -j DROP\n",
-            "filter.v4.rules, line 2: conntrack asks for a port without a protocol that has ports",
-        ),
-        (
-            "",
-            "-A PREROUTING -j DROP\n",
-            "filter.v4.rules, line 2: there is no chain `PREROUTING`",
-        ),
-        (
-            "",
-            "COMMIT\n",
-            "filter.v4.rules, line 3: text behind `COMMIT`",
-        ),
-    ] {
+    for (sets, rules, problem) in REFUSED {
         assert_eq!(load(sets, rules).unwrap_err(), problem);
     }
 }

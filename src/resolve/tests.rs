@@ -140,93 +140,95 @@ fn sets() -> Vec<NetworkSet> {
     ]
 }
 
+/// Selectors, and what each selects of the cluster.
+const SELECTED: &[(&str, &[&str])] = &[
+    (
+        "all()",
+        &["dev/web", "prod/db", "prod/web", "partners", "world"],
+    ),
+    (
+        "global()",
+        &["dev/web", "prod/db", "prod/web", "partners", "world"],
+    ),
+    ("!all()", &[]),
+    ("app == 'web'", &["dev/web", "prod/web", "partners"]),
+    ("app != 'web'", &["prod/db", "world"]),
+    (
+        "tier != 'x'",
+        &["dev/web", "prod/db", "prod/web", "partners", "world"],
+    ),
+    ("has(tier)", &["prod/db"]),
+    ("!has(tier)", &["dev/web", "prod/web", "partners", "world"]),
+    ("tier == ''", &["prod/db"]),
+    ("app in {'db', 'world'}", &["prod/db", "world"]),
+    (
+        "app not in {'db', 'world'}",
+        &["dev/web", "prod/web", "partners"],
+    ),
+    ("app in {}", &[]),
+    (
+        "app not in {}",
+        &["dev/web", "prod/db", "prod/web", "partners", "world"],
+    ),
+    ("app contains 'or'", &["world"]),
+    (
+        "app starts with 'w' && app ends with 'b'",
+        &["dev/web", "prod/web", "partners"],
+    ),
+    ("tier contains ''", &["prod/db"]),
+    ("nothing contains ''", &[]),
+    ("pcns.env == 'live'", &["prod/db", "prod/web"]),
+    ("pcns.env == ''", &["partners"]),
+    ("pcns.env != 'live'", &["dev/web", "partners", "world"]),
+    ("pcsa.role == 'api'", &["prod/web"]),
+    (
+        "pcsa.role != 'api'",
+        &["dev/web", "prod/db", "partners", "world"],
+    ),
+    (
+        "pcsa.role != 'api' && has(projectcalico.org/namespace)",
+        &["dev/web", "prod/db", "partners"],
+    ),
+    (
+        "has(projectcalico.org/serviceaccount)",
+        &["dev/web", "prod/db", "prod/web"],
+    ),
+    (
+        "projectcalico.org/namespace == 'prod' && pcsa.role != 'api'",
+        &["prod/db", "partners"],
+    ),
+    (
+        "projectcalico.org/orchestrator == 'k8s' && app == 'web'",
+        &["dev/web", "prod/web"],
+    ),
+    (
+        "pcns.projectcalico.org/name == 'prod'",
+        &["prod/db", "prod/web", "partners"],
+    ),
+    (
+        "pcsa.projectcalico.org/name == 'plain'",
+        &["dev/web", "prod/db"],
+    ),
+    (
+        "app == 'db' || pcsa.role == 'api' || app == 'web'",
+        &["dev/web", "prod/db", "prod/web", "partners"],
+    ),
+    ("!(app == 'web' || app == 'db')", &["world"]),
+    ("app == 'nobody' && !has(x)", &[]),
+    ("pcns.env == 'test' && app contains 'e'", &["dev/web"]),
+    ("pcns.env == 'test' && app contains 'o'", &[]),
+    ("pcns.env == '' && app starts with 'we'", &["partners"]),
+    ("pcns.env == '' && app ends with 'x'", &[]),
+];
+
 #[test]
 fn selectors_select_by_own_and_inherited_labels() {
-    let cases: &[(&str, &[&str])] = &[
-        (
-            "all()",
-            &["dev/web", "prod/db", "prod/web", "partners", "world"],
-        ),
-        (
-            "global()",
-            &["dev/web", "prod/db", "prod/web", "partners", "world"],
-        ),
-        ("!all()", &[]),
-        ("app == 'web'", &["dev/web", "prod/web", "partners"]),
-        ("app != 'web'", &["prod/db", "world"]),
-        (
-            "tier != 'x'",
-            &["dev/web", "prod/db", "prod/web", "partners", "world"],
-        ),
-        ("has(tier)", &["prod/db"]),
-        ("!has(tier)", &["dev/web", "prod/web", "partners", "world"]),
-        ("tier == ''", &["prod/db"]),
-        ("app in {'db', 'world'}", &["prod/db", "world"]),
-        (
-            "app not in {'db', 'world'}",
-            &["dev/web", "prod/web", "partners"],
-        ),
-        ("app in {}", &[]),
-        (
-            "app not in {}",
-            &["dev/web", "prod/db", "prod/web", "partners", "world"],
-        ),
-        ("app contains 'or'", &["world"]),
-        (
-            "app starts with 'w' && app ends with 'b'",
-            &["dev/web", "prod/web", "partners"],
-        ),
-        ("tier contains ''", &["prod/db"]),
-        ("nothing contains ''", &[]),
-        ("pcns.env == 'live'", &["prod/db", "prod/web"]),
-        ("pcns.env == ''", &["partners"]),
-        ("pcns.env != 'live'", &["dev/web", "partners", "world"]),
-        ("pcsa.role == 'api'", &["prod/web"]),
-        (
-            "pcsa.role != 'api'",
-            &["dev/web", "prod/db", "partners", "world"],
-        ),
-        (
-            "pcsa.role != 'api' && has(projectcalico.org/namespace)",
-            &["dev/web", "prod/db", "partners"],
-        ),
-        (
-            "has(projectcalico.org/serviceaccount)",
-            &["dev/web", "prod/db", "prod/web"],
-        ),
-        (
-            "projectcalico.org/namespace == 'prod' && pcsa.role != 'api'",
-            &["prod/db", "partners"],
-        ),
-        (
-            "projectcalico.org/orchestrator == 'k8s' && app == 'web'",
-            &["dev/web", "prod/web"],
-        ),
-        (
-            "pcns.projectcalico.org/name == 'prod'",
-            &["prod/db", "prod/web", "partners"],
-        ),
-        (
-            "pcsa.projectcalico.org/name == 'plain'",
-            &["dev/web", "prod/db"],
-        ),
-        (
-            "app == 'db' || pcsa.role == 'api' || app == 'web'",
-            &["dev/web", "prod/db", "prod/web", "partners"],
-        ),
-        ("!(app == 'web' || app == 'db')", &["world"]),
-        ("app == 'nobody' && !has(x)", &[]),
-        ("pcns.env == 'test' && app contains 'e'", &["dev/web"]),
-        ("pcns.env == 'test' && app contains 'o'", &[]),
-        ("pcns.env == '' && app starts with 'we'", &["partners"]),
-        ("pcns.env == '' && app ends with 'x'", &[]),
-    ];
-    let texts: Vec<&str> = cases.iter().map(|case| case.0).collect();
+    let texts: Vec<&str> = SELECTED.iter().map(|case| case.0).collect();
     let (policies, ids) = policies(&texts, sets());
     let (inventory, _) = read(&cluster());
     let resolved = selectors(&policies, &inventory, &mut Diagnostics::default());
 
-    for ((text, expected), id) in cases.iter().zip(ids) {
+    for ((text, expected), id) in SELECTED.iter().zip(ids) {
         assert_eq!(names(&resolved, id), *expected, "{text}");
     }
 }

@@ -183,100 +183,108 @@ spec: {selector: host == 'b', applyOnForward: true, ingress: [{action: Allow, pr
                      destination: {ports: [80, 81]}}]}
 ";
 
+type OwedRow = (
+    (Option<&'static str>, Option<&'static str>),
+    (&'static str, &'static str, u16),
+    Option<u16>,
+    &'static str,
+);
+
+/// Interfaces that a packet comes from and goes to, if any; its source, destination and port; the
+/// port before translation; and what the node owes it.
+const OWED: [OwedRow; 12] = [
+    (
+        (Some("eth0"), Some("cali0")),
+        ("192.0.2.1", "10.0.0.2", 80),
+        None,
+        "Drop Policy: Untracked; PreDnat; Forward Allowed; Normal DeniedByDefault",
+    ),
+    (
+        (Some("eth0"), Some("cali0")),
+        ("10.0.0.1", "10.0.0.2", 80),
+        None,
+        "Accept Policy: Untracked; PreDnat; Forward Allowed; Normal Allowed",
+    ),
+    (
+        (Some("eth0"), Some("cali0")),
+        ("10.0.0.1", "10.0.0.2", 80),
+        Some(30_000),
+        "Drop Policy: Untracked; PreDnat Denied",
+    ),
+    (
+        (Some("eth0"), Some("cali0")),
+        ("10.0.0.1", "10.0.0.2", 53),
+        None,
+        "untracked Drop Policy: Untracked Allowed; Normal DeniedByDefault",
+    ),
+    (
+        (Some("eth0"), Some("cali0")),
+        ("192.0.2.1", "192.0.2.3", 81),
+        None,
+        "Undecided Nothing: Untracked; PreDnat; Forward Allowed",
+    ),
+    (
+        (Some("eth0"), None),
+        ("192.0.2.1", "192.0.2.2", 53),
+        None,
+        "untracked Accept Policy: Untracked Allowed",
+    ),
+    (
+        (Some("eth0"), None),
+        ("192.0.2.1", "192.0.2.2", 80),
+        None,
+        "Accept Policy: Untracked; PreDnat; Normal Allowed",
+    ),
+    (
+        (Some("eth0"), None),
+        ("192.0.2.1", "192.0.2.2", 82),
+        None,
+        "Drop Policy: Untracked; PreDnat; Normal DeniedByDefault",
+    ),
+    (
+        (Some("eth0"), None),
+        ("192.0.2.1", "192.0.2.2", 22),
+        None,
+        "Accept Failsafe: ",
+    ),
+    (
+        (Some("eth1"), None),
+        ("192.0.2.1", "192.0.2.2", 82),
+        None,
+        "Accept Policy: Normal",
+    ),
+    (
+        (None, Some("eth0")),
+        ("192.0.2.2", "192.0.2.1", 443),
+        None,
+        "Drop Policy: Normal",
+    ),
+    (
+        (None, Some("cali0")),
+        ("192.0.2.2", "10.0.0.2", 443),
+        None,
+        "Undecided Nothing: ",
+    ),
+];
+
+/// Returns `None` if a packet neither comes from an interface nor goes to one.
+fn hook(arrives: Option<&str>, leaves: Option<&str>) -> Option<Hook> {
+    let [arrives, leaves] = [arrives, leaves].map(|name| name.map(str::to_owned));
+    match (arrives, leaves) {
+        (Some(arrives), Some(leaves)) => Some(Hook::Forward { arrives, leaves }),
+        (Some(arrives), None) => Some(Hook::Input { arrives }),
+        (None, Some(leaves)) => Some(Hook::Output { leaves }),
+        (None, None) => None,
+    }
+}
+
 #[test]
 fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
-    let [eth0, eth1, pod] = ["eth0", "eth1", "cali0"].map(str::to_owned);
-    let through = || Hook::Forward {
-        arrives: eth0.clone(),
-        leaves: pod.clone(),
-    };
-    let here = |arrives: &String| Hook::Input {
-        arrives: arrives.clone(),
-    };
-    let rows = [
-        (
-            through(),
-            ("192.0.2.1", "10.0.0.2", 80),
-            None,
-            "Drop Policy: Untracked; PreDnat; Forward Allowed; Normal DeniedByDefault",
-        ),
-        (
-            through(),
-            ("10.0.0.1", "10.0.0.2", 80),
-            None,
-            "Accept Policy: Untracked; PreDnat; Forward Allowed; Normal Allowed",
-        ),
-        (
-            through(),
-            ("10.0.0.1", "10.0.0.2", 80),
-            Some(30_000),
-            "Drop Policy: Untracked; PreDnat Denied",
-        ),
-        (
-            through(),
-            ("10.0.0.1", "10.0.0.2", 53),
-            None,
-            "untracked Drop Policy: Untracked Allowed; Normal DeniedByDefault",
-        ),
-        (
-            through(),
-            ("192.0.2.1", "192.0.2.3", 81),
-            None,
-            "Undecided Nothing: Untracked; PreDnat; Forward Allowed",
-        ),
-        (
-            here(&eth0),
-            ("192.0.2.1", "192.0.2.2", 53),
-            None,
-            "untracked Accept Policy: Untracked Allowed",
-        ),
-        (
-            here(&eth0),
-            ("192.0.2.1", "192.0.2.2", 80),
-            None,
-            "Accept Policy: Untracked; PreDnat; Normal Allowed",
-        ),
-        (
-            here(&eth0),
-            ("192.0.2.1", "192.0.2.2", 82),
-            None,
-            "Drop Policy: Untracked; PreDnat; Normal DeniedByDefault",
-        ),
-        (
-            here(&eth0),
-            ("192.0.2.1", "192.0.2.2", 22),
-            None,
-            "Accept Failsafe: ",
-        ),
-        (
-            here(&eth1),
-            ("192.0.2.1", "192.0.2.2", 82),
-            None,
-            "Accept Policy: Normal",
-        ),
-        (
-            Hook::Output {
-                leaves: eth0.clone(),
-            },
-            ("192.0.2.2", "192.0.2.1", 443),
-            None,
-            "Drop Policy: Normal",
-        ),
-        (
-            Hook::Output {
-                leaves: pod.clone(),
-            },
-            ("192.0.2.2", "10.0.0.2", 443),
-            None,
-            "Undecided Nothing: ",
-        ),
-    ];
-
     asked(&format!("{CLUSTER}{HOSTS}"), |evaluator| {
         let id = evaluator.resolved().inventory.find_node("b").unwrap();
         let options = CompileOptions::default();
         let node = NodeSemantics::new(evaluator, id, &options);
-        for (hook, (source, destination, port), sent_to, expected) in rows {
+        for ((arrives, leaves), (source, destination, port), sent_to, expected) in OWED {
             let original = sent_to.map(|port| PreDnatDestination {
                 address: "192.0.2.2".parse().unwrap(),
                 port: Some(port),
@@ -284,7 +292,7 @@ fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
             let packet = Packet {
                 flow: flow(source, destination, port),
                 original,
-                hook,
+                hook: hook(arrives, leaves).unwrap(),
                 state: State::New,
                 reverse_path: ReversePath::Arriving,
             };

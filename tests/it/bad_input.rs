@@ -233,10 +233,8 @@ fn two_live_pods_with_one_address_are_refused() {
     );
 }
 
-#[test]
-fn bombs_are_refused_early() {
-    let place = Place::new();
-    let deep = 100_000;
+/// YAML that grows without bound once aliases, or merges of maps, are put in.
+fn expansions() -> [String; 2] {
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     let mut merges = "a0: &a0 {k0: x, l0: x}\n".to_owned();
 
@@ -254,6 +252,14 @@ fn bombs_are_refused_early() {
         );
     }
 
+    [aliases, merges]
+}
+
+#[test]
+fn bombs_are_refused_early() {
+    let place = Place::new();
+    let deep = 100_000;
+    let [aliases, merges] = expansions();
     let blocks = (0..3_000).fold(String::new(), |text, depth| {
         text + &" ".repeat(depth) + "a:\n"
     });

@@ -370,32 +370,39 @@ fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Adds the keys of what a command of a transcript prints as JSON, by the form.
+fn add_printed_keys(block: &str, printed: &mut BTreeMap<String, BTreeSet<String>>) {
+    let (line, output) = block.split_once('\n').unwrap_or((block, ""));
+    if !line.contains("--format json") {
+        return;
+    }
+    let command = line
+        .split(' ')
+        .find(|word| !word.starts_with('-') && *word != "json");
+    let (data, problems) = output.split_once("[stderr]").unwrap_or((output, ""));
+    let forms = [
+        (data, form_of(command.unwrap_or_default())),
+        (problems, "Problems"),
+    ];
+    for (text, form) in forms {
+        let text = text.split("[status").next().unwrap_or_default();
+        let values = serde_json::Deserializer::from_str(text).into_iter();
+        for value in values {
+            let value = value
+                .map_err(|error| format!("{line}: {error}"))
+                .expect("JSON");
+            keys(&value, printed.entry(form.to_owned()).or_default());
+        }
+    }
+}
+
 #[test]
 fn every_key_of_the_json_forms_is_documented() {
     let page = read("docs/json.md");
     let mut printed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for transcript in transcripts::texts() {
         for block in transcript.split("$ palisade ").skip(1) {
-            let (line, output) = block.split_once('\n').unwrap_or((block, ""));
-            if !line.contains("--format json") {
-                continue;
-            }
-            let command = line
-                .split(' ')
-                .find(|word| !word.starts_with('-') && *word != "json");
-            let (data, problems) = output.split_once("[stderr]").unwrap_or((output, ""));
-            let forms = [
-                (data, form_of(command.unwrap_or_default())),
-                (problems, "Problems"),
-            ];
-            for (text, form) in forms {
-                let text = text.split("[status").next().unwrap_or_default();
-                let values = serde_json::Deserializer::from_str(text).into_iter();
-                for value in values {
-                    let value = value.unwrap_or_else(|error| panic!("{line}: {error}"));
-                    keys(&value, printed.entry(form.to_owned()).or_default());
-                }
-            }
+            add_printed_keys(block, &mut printed);
         }
     }
     let index = read("golden/host-untracked/bundle/palisade.json");

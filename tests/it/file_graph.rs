@@ -80,15 +80,16 @@ impl FileGraph {
     }
 
     /// The files that a file names, by way of others too.
-    fn reached(&self, from: &str) -> BTreeSet<&str> {
+    fn reached<'name>(&'name self, from: &'name str) -> BTreeSet<&'name str> {
         let mut reached = BTreeSet::new();
         let mut open = vec![from];
         while let Some(file) = open.pop() {
-            for next in self.0.get(file).into_iter().flat_map(BTreeMap::keys) {
-                if reached.insert(next.as_str()) {
-                    open.push(next);
-                }
-            }
+            let named = self.0.get(file).into_iter().flat_map(BTreeMap::keys);
+            open.extend(
+                named
+                    .map(String::as_str)
+                    .filter(|next| reached.insert(*next)),
+            );
         }
         reached
     }

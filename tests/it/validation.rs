@@ -317,121 +317,140 @@ fn kubernetes_kinds() {
     check(KUBERNETES_KINDS);
 }
 
+fn times(count: usize, item: &str) -> String {
+    vec![item; count].join(", ")
+}
+
+fn letters(count: usize) -> String {
+    "a".repeat(count)
+}
+
+/// Nets, none of which is another.
+fn nets(count: usize) -> String {
+    (0..count)
+        .map(|index| format!("10.{}.{}.0/24", index / 256, index % 256))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A policy whose rule has more fields.
+fn with_rule(fields: &str) -> String {
+    format!("{POLICY}  ingress: [{{action: Allow, {fields}}}]\n")
+}
+
+/// A cluster network policy whose rule has more fields.
+fn with_cluster_rule(fields: &str) -> String {
+    format!(
+        "{CLUSTER}  tier: Admin\n  priority: 1\n  subject: {{namespaces: {{}}}}\n  egress: \
+         [{{action: Deny, to: [{{namespaces: {{}}}}], {fields}}}]\n"
+    )
+}
+
+fn admin_rules(head: Head, count: usize) -> String {
+    let tier = if head == CLUSTER { "tier: Admin, " } else { "" };
+    let rules = times(count, "{action: Deny, from: [{namespaces: {}}]}");
+    format!(
+        "{}{{{tier}priority: 1, subject: {{namespaces: {{}}}}, ingress: [{rules}]}}\n",
+        head.replace("spec:\n", "spec: ")
+    )
+}
+
+fn annotated(count: usize) -> String {
+    format!(
+        "{}spec: {{}}\n",
+        POLICY.replace(
+            "namespace: shop}\nspec:\n",
+            &format!("annotations: {{a: {}}}}}\n", letters(count))
+        )
+    )
+}
+
+/// The longest list or text of a kind, and a manifest with one of a length.
+type Limit = (usize, fn(usize) -> String);
+
+const LIMITS: [Limit; 17] = [
+    (1_024, |count| {
+        format!("{POLICY}  ingress: [{}]\n", times(count, "{action: Deny}"))
+    }),
+    (1_024, |count| {
+        format!("{POLICY}  egress: [{}]\n", times(count, "{action: Deny}"))
+    }),
+    (1_024, |count| {
+        format!(
+            "{POLICY}  selector: has({:<width$})\n",
+            "a",
+            width = count - 5
+        )
+    }),
+    (1_024, |count| {
+        with_rule(&format!(
+            "source: {{namespaceSelector: 'has({:<width$})'}}",
+            "a",
+            width = count - 5
+        ))
+    }),
+    (1_024, |count| {
+        with_rule(&format!(
+            "http: {{paths: [{{exact: /{}}}]}}",
+            letters(count - 1)
+        ))
+    }),
+    (20, |count| {
+        with_rule(&format!(
+            "http: {{paths: [{}]}}",
+            times(count, "{exact: /a}")
+        ))
+    }),
+    (256, |count| {
+        with_rule(&format!("source: {{nets: [{}]}}", nets(count)))
+    }),
+    (256, |count| {
+        with_rule(&format!("destination: {{notNets: [{}]}}", nets(count)))
+    }),
+    (50, |count| {
+        with_rule(&format!(
+            "protocol: TCP, source: {{ports: [{}]}}",
+            times(count, "80")
+        ))
+    }),
+    (50, |count| {
+        with_rule(&format!(
+            "protocol: TCP, destination: {{notPorts: [{}]}}",
+            times(count, "80")
+        ))
+    }),
+    (262_143, annotated),
+    (262_143, |count| {
+        with_rule(&format!(
+            "metadata: {{annotations: {{a: {}}}}}",
+            letters(count)
+        ))
+    }),
+    (25, |count| {
+        with_cluster_rule(&format!(
+            "protocols: [{}]",
+            times(count, "{tcp: {destinationPort: {number: 80}}}")
+        ))
+    }),
+    (100, |count| {
+        with_cluster_rule(&format!("name: {}", letters(count)))
+    }),
+    (25, |count| {
+        with_cluster_rule("").replace(
+            "{namespaces: {}}], }",
+            &format!("{{networks: [{}]}}]}}", nets(count)),
+        )
+    }),
+    (25, |count| admin_rules(CLUSTER, count)),
+    (100, |count| admin_rules(ADMIN, count)),
+];
+
 /// A list or text one longer than it may be is refused, and one of just that length is taken.
 #[test]
 fn limits() {
-    let times = |count: usize, item: &str| vec![item; count].join(", ");
-    let letters = |count: usize| "a".repeat(count);
-    let rule = |text: String| format!("{POLICY}  ingress: [{{action: Allow, {text}}}]\n");
-    let cluster = |text: String| {
-        format!(
-            "{CLUSTER}  tier: Admin\n  priority: 1\n  subject: {{namespaces: {{}}}}\n  egress: \
-             [{{action: Deny, to: [{{namespaces: {{}}}}], {text}}}]\n"
-        )
-    };
-
-    let admin_rules = |head: Head, count| {
-        let tier = if head == CLUSTER { "tier: Admin, " } else { "" };
-        let rules = times(count, "{action: Deny, from: [{namespaces: {}}]}");
-        format!(
-            "{}{{{tier}priority: 1, subject: {{namespaces: {{}}}}, ingress: [{rules}]}}\n",
-            head.replace("spec:\n", "spec: ")
-        )
-    };
-
-    let nets = |count: usize| {
-        (0..count)
-            .map(|index| format!("10.{}.{}.0/24", index / 256, index % 256))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let annotated = |count: usize| {
-        format!(
-            "{}spec: {{}}\n",
-            POLICY.replace(
-                "namespace: shop}\nspec:\n",
-                &format!("annotations: {{a: {}}}}}\n", letters(count))
-            )
-        )
-    };
-
-    let cases: [(usize, &dyn Fn(usize) -> String); 17] = [
-        (1_024, &|count| {
-            format!("{POLICY}  ingress: [{}]\n", times(count, "{action: Deny}"))
-        }),
-        (1_024, &|count| {
-            format!("{POLICY}  egress: [{}]\n", times(count, "{action: Deny}"))
-        }),
-        (1_024, &|count| {
-            format!(
-                "{POLICY}  selector: has({:<width$})\n",
-                "a",
-                width = count - 5
-            )
-        }),
-        (1_024, &|count| {
-            rule(format!(
-                "source: {{namespaceSelector: 'has({:<width$})'}}",
-                "a",
-                width = count - 5
-            ))
-        }),
-        (1_024, &|count| {
-            rule(format!(
-                "http: {{paths: [{{exact: /{}}}]}}",
-                letters(count - 1)
-            ))
-        }),
-        (20, &|count| {
-            rule(format!(
-                "http: {{paths: [{}]}}",
-                times(count, "{exact: /a}")
-            ))
-        }),
-        (256, &|count| {
-            rule(format!("source: {{nets: [{}]}}", nets(count)))
-        }),
-        (256, &|count| {
-            rule(format!("destination: {{notNets: [{}]}}", nets(count)))
-        }),
-        (50, &|count| {
-            rule(format!(
-                "protocol: TCP, source: {{ports: [{}]}}",
-                times(count, "80")
-            ))
-        }),
-        (50, &|count| {
-            rule(format!(
-                "protocol: TCP, destination: {{notPorts: [{}]}}",
-                times(count, "80")
-            ))
-        }),
-        (262_143, &annotated),
-        (262_143, &|count| {
-            rule(format!(
-                "metadata: {{annotations: {{a: {}}}}}",
-                letters(count)
-            ))
-        }),
-        (25, &|count| {
-            cluster(format!(
-                "protocols: [{}]",
-                times(count, "{tcp: {destinationPort: {number: 80}}}")
-            ))
-        }),
-        (100, &|count| cluster(format!("name: {}", letters(count)))),
-        (25, &|count| {
-            cluster(String::new()).replace(
-                "{namespaces: {}}], }",
-                &format!("{{networks: [{}]}}]}}", nets(count)),
-            )
-        }),
-        (25, &|count| admin_rules(CLUSTER, count)),
-        (100, &|count| admin_rules(ADMIN, count)),
-    ];
     let place = tempfile::tempdir().expect("a directory");
 
-    for (number, (most, text)) in cases.into_iter().enumerate() {
+    for (number, (most, text)) in LIMITS.into_iter().enumerate() {
         let codes = |count| {
             fs::write(place.path().join("a.yaml"), text(count)).expect("written");
             let stderr = run(place.path(), &["check", "a.yaml"]).stderr;

@@ -173,19 +173,8 @@ pub(crate) fn world(dice: &mut Dice) -> World {
             .extend(Some(backends).filter(|backends| backends.slice || !known));
     }
 
-    let tiers: Vec<String> = ["admin", "last", "late"]
-        .iter()
-        .take(dice.below(4))
-        .map(|name| (*name).to_owned())
-        .collect();
-    world.tiers = tiers
-        .iter()
-        .map(|name| Tier {
-            name: name.clone(),
-            order: dice.maybe(60, order),
-            pass: dice.chance(40),
-        })
-        .collect();
+    world.tiers = tiers(dice);
+    let tiers: Vec<String> = world.tiers.iter().map(|tier| tier.name.clone()).collect();
     world.policies = (0..2 + dice.below(7))
         .map(|_| policy(dice, &tiers))
         .collect();
@@ -217,7 +206,27 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     world
         .policies
         .extend(old_baseline.then(|| Policy::Cluster(old_baseline_policy(dice))));
-    world.choices = Choices {
+    world.choices = choices(dice);
+    hosts::settle(&mut world);
+
+    world
+}
+
+fn tiers(dice: &mut Dice) -> Vec<Tier> {
+    let count = dice.below(4);
+    ["admin", "last", "late"]
+        .iter()
+        .take(count)
+        .map(|name| Tier {
+            name: (*name).to_owned(),
+            order: dice.maybe(60, order),
+            pass: dice.chance(40),
+        })
+        .collect()
+}
+
+fn choices(dice: &mut Dice) -> Choices {
+    Choices {
         host_closed: dice.chance(15),
         unknown_accepted: dice.chance(15),
         encapsulated_dropped: dice.chance(15),
@@ -238,10 +247,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
             .unwrap_or_default(),
         inbound: hosts::failsafes(dice),
         outbound: hosts::failsafes(dice),
-    };
-    hosts::settle(&mut world);
-
-    world
+    }
 }
 
 fn node(dice: &mut Dice, index: usize) -> Node {
@@ -1106,19 +1112,7 @@ impl Aim {
             Hook::Input,
             Hook::Output,
         ]);
-        let anywhere = dice.below(world.nodes.len());
-
-        let likely = if hook == Hook::Input || dice.chance(50) {
-            from.or(to)
-        } else {
-            to.or(from)
-        };
-        let node = if dice.chance(90) {
-            likely.unwrap_or(anywhere)
-        } else {
-            anywhere
-        };
-
+        let node = node_of_ends(dice, hook, [from, to], world.nodes.len());
         let other_node = hook == Hook::Forward && dice.chance(8);
         let (source, from) = match hook {
             Hook::Output if dice.chance(85) => (own_address(node, v4), None),
@@ -1131,49 +1125,23 @@ impl Aim {
             }
             Hook::Forward | Hook::Output => destination,
         };
-        let link =
-            |dice: &mut Dice, pods: Option<usize>| match pods == Some(node) && dice.chance(80) {
-                true => dice.pick(&INTERFACES[3..]),
-                false if dice.chance(60) => dice.pick(&INTERFACES[..2]),
-                false => dice.pick(&INTERFACES),
-            };
-        let (arrives, leaves) = (link(dice, from), link(dice, to));
+        let arrives = interface(dice, from == Some(node));
+        let leaves = interface(dice, to == Some(node));
         let icmp_here = if v4 { 1 } else { 58 };
         let protocol = dice.pick(&[
             TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4,
         ]);
 
-        let port = |dice: &mut Dice| {
-            if dice.chance(70) {
-                dice.pick(&PORTS)
-            } else {
-                68 + u16::try_from(dice.below(42)).unwrap_or_default()
-            }
-        };
-
         let ports = [TCP, UDP, SCTP, 136]
             .contains(&protocol)
-            .then(|| (port(dice), port(dice)));
+            .then(|| (port_near(dice), port_near(dice)));
         let icmp = (protocol == icmp_here).then(|| {
             (
                 dice.pick(&[0, 1, 3, 8, 128, 135, 136]),
                 dice.pick(&[0, 1, 2, 255]),
             )
         });
-        let states = [
-            State::Established,
-            State::Related,
-            State::Invalid,
-            State::Untracked,
-        ];
-
-        let state = if dice.chance(88) {
-            State::New
-        } else {
-            dice.pick(&states)
-        };
-
-        let route_back = RouteBack::Same;
+        let state = state(dice);
         let packet = Packet {
             node,
             hook,
@@ -1186,7 +1154,7 @@ impl Aim {
             ports,
             icmp,
             state,
-            route_back,
+            route_back: RouteBack::Same,
         };
         let packet = if state == State::New && dice.chance(15) {
             self.translated(&packet, dice)
@@ -1199,15 +1167,7 @@ impl Aim {
             25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
             _ => packet,
         };
-        let routes = [RouteBack::Other, RouteBack::Other, RouteBack::Missing];
-
-        let is_odd = packet.hook != Hook::Output && packet.arrives != "lo" && dice.chance(15);
-        let route_back = if is_odd {
-            dice.pick(&routes)
-        } else {
-            RouteBack::Same
-        };
-
+        let route_back = route_back(dice, &packet);
         Packet {
             route_back,
             ..packet
@@ -1289,28 +1249,7 @@ impl Aim {
             };
         }
 
-        let Failsafe { protocol, port, .. } = dice.pick(&failsafes);
-        let packet = Packet {
-            protocol: *protocol,
-            icmp: None,
-            ..packet
-        };
-
-        match dice.below(3) {
-            0 => Packet {
-                ports: Some((*port, 40_000)),
-                ..packet
-            },
-            1 => Packet {
-                ports: Some((40_000, *port)),
-                ..packet
-            },
-            _ => Packet {
-                ports: Some((40_000, 40_000)),
-                original: Some((near, Some(*port))),
-                ..packet
-            },
-        }
+        for_failsafe(&packet, dice.pick(&failsafes), near, dice)
     }
 
     /// The packet, sent to somewhere else; one to the node not to a pod, since it would go there if
@@ -1340,6 +1279,93 @@ impl Aim {
             }
             false => (dice.pick(edges), None),
         }
+    }
+}
+
+/// The node at which a packet between addresses of pods of these nodes is, mostly one of them.
+fn node_of_ends(
+    dice: &mut Dice,
+    hook: Hook,
+    [from, to]: [Option<usize>; 2],
+    nodes: usize,
+) -> usize {
+    let anywhere = dice.below(nodes);
+    let likely = if hook == Hook::Input || dice.chance(50) {
+        from.or(to)
+    } else {
+        to.or(from)
+    };
+    if dice.chance(90) {
+        likely.unwrap_or(anywhere)
+    } else {
+        anywhere
+    }
+}
+
+/// The interface of one end, mostly a pod's where the end is a pod of the node.
+fn interface(dice: &mut Dice, is_own_pod: bool) -> &'static str {
+    match is_own_pod && dice.chance(80) {
+        true => dice.pick(&INTERFACES[3..]),
+        false if dice.chance(60) => dice.pick(&INTERFACES[..2]),
+        false => dice.pick(&INTERFACES),
+    }
+}
+
+/// A port that policies name, or one between.
+fn port_near(dice: &mut Dice) -> u16 {
+    if dice.chance(70) {
+        dice.pick(&PORTS)
+    } else {
+        68 + u16::try_from(dice.below(42)).unwrap_or_default()
+    }
+}
+
+fn state(dice: &mut Dice) -> State {
+    let others = [
+        State::Established,
+        State::Related,
+        State::Invalid,
+        State::Untracked,
+    ];
+    if dice.chance(88) {
+        State::New
+    } else {
+        dice.pick(&others)
+    }
+}
+
+fn route_back(dice: &mut Dice, packet: &Packet) -> RouteBack {
+    let is_odd = packet.hook != Hook::Output && packet.arrives != "lo" && dice.chance(15);
+    if is_odd {
+        dice.pick(&[RouteBack::Other, RouteBack::Other, RouteBack::Missing])
+    } else {
+        RouteBack::Same
+    }
+}
+
+/// The packet, to or from a failsafe port, or translated from that port of the node.
+fn for_failsafe(packet: &Packet, failsafe: &Failsafe, near: IpAddr, dice: &mut Dice) -> Packet {
+    let Failsafe { protocol, port, .. } = failsafe;
+    let packet = Packet {
+        protocol: *protocol,
+        icmp: None,
+        ..packet.clone()
+    };
+
+    match dice.below(3) {
+        0 => Packet {
+            ports: Some((*port, 40_000)),
+            ..packet
+        },
+        1 => Packet {
+            ports: Some((40_000, *port)),
+            ..packet
+        },
+        _ => Packet {
+            ports: Some((40_000, 40_000)),
+            original: Some((near, Some(*port))),
+            ..packet
+        },
     }
 }
 

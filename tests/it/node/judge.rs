@@ -226,14 +226,9 @@ impl Said {
             .collect();
         let says = |is_leak: bool| {
             ["meanwhile, in IPv4, ", "meanwhile, in IPv6, "].map(|family| {
-                let is_said = |part: &str| {
-                    BREACHES
-                        .iter()
-                        .any(|(words, leaks)| *leaks == is_leak && part.contains(words))
-                };
                 parts
                     .iter()
-                    .any(|part| part.starts_with(family) && is_said(part))
+                    .any(|part| part.starts_with(family) && tells_breach(part, is_leak))
             })
         };
 
@@ -250,6 +245,13 @@ impl Said {
         }
         self
     }
+}
+
+/// Whether words of a plan tell of packets that leak, or else of packets that are lost.
+fn tells_breach(words: &str, is_leak: bool) -> bool {
+    BREACHES
+        .iter()
+        .any(|(part, leaks)| *leaks == is_leak && words.contains(part))
 }
 
 /// The end: nothing differs, and every packet fares as new says.

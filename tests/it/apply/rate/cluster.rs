@@ -41,6 +41,13 @@ pub(super) enum Knob {
     PodJoins,
 }
 
+impl Knob {
+    /// Whether it is the other way in a version.
+    fn is_set(self, version: u32) -> bool {
+        version & 1 << self as u32 != 0
+    }
+}
+
 pub(super) const KNOBS: u32 = 10;
 
 /// Those that may be seen to by lines in place, or by a swap.
@@ -155,43 +162,14 @@ pub(super) fn allowed(wanted: &TargetBundle, pairs: &[Pair]) -> Vec<bool> {
 /// Client 0 is of team a, 1 and 2 of teams a and b in turn; 3 may join; 4 is in a list of networks;
 /// 5 is denied by all.
 fn yaml(version: u32) -> String {
-    let is = |knob: Knob| version & 1 << knob as u32 != 0;
+    let is = |knob: Knob| knob.is_set(version);
     let mut parts = vec![
         "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n".to_owned(),
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n".to_owned(),
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop}\n"
             .to_owned(),
     ];
-    let swapped = is(Knob::AddressesSwap);
-    let pair = if swapped { [2, 1] } else { [1, 2] };
-
-    let both = if is(Knob::InBothTeams) {
-        "team-a: x, team-b: x"
-    } else {
-        "team-a: x"
-    };
-    let joins = if is(Knob::PodJoins) {
-        "team-a: x"
-    } else {
-        "team: none"
-    };
-
-    let clients = [
-        (0, both),
-        (pair[0], "team-a: x"),
-        (pair[1], "team-b: x"),
-        (3, joins),
-        (4, "team: none"),
-        (5, "team: none"),
-    ];
-    let names = ["steady", "left", "right", "joins", "listed", "denied"];
-
-    parts.extend(
-        clients
-            .iter()
-            .zip(names)
-            .map(|((number, labels), name)| pod(name, labels, CLIENTS, *number)),
-    );
+    parts.extend(clients(version));
 
     if is(Knob::PodComes) {
         parts.push(pod("guest", "team-a: x", CLIENTS, 8));
@@ -260,6 +238,40 @@ fn yaml(version: u32) -> String {
         is(Knob::ListOfLengths),
     ));
     parts.join("---\n")
+}
+
+/// The clients that are always there.
+fn clients(version: u32) -> Vec<String> {
+    let is = |knob: Knob| knob.is_set(version);
+    let swapped = is(Knob::AddressesSwap);
+    let pair = if swapped { [2, 1] } else { [1, 2] };
+
+    let both = if is(Knob::InBothTeams) {
+        "team-a: x, team-b: x"
+    } else {
+        "team-a: x"
+    };
+    let joins = if is(Knob::PodJoins) {
+        "team-a: x"
+    } else {
+        "team: none"
+    };
+
+    let clients = [
+        (0, both),
+        (pair[0], "team-a: x"),
+        (pair[1], "team-b: x"),
+        (3, joins),
+        (4, "team: none"),
+        (5, "team: none"),
+    ];
+    let names = ["steady", "left", "right", "joins", "listed", "denied"];
+
+    clients
+        .iter()
+        .zip(names)
+        .map(|((number, labels), name)| pod(name, labels, CLIENTS, *number))
+        .collect()
 }
 
 fn pod(name: &str, labels: &str, [v4, v6]: [&str; 2], number: usize) -> String {

@@ -435,11 +435,7 @@ fn receive(sockets: &[Socket], mut received: Counts, shared: &Shared) -> (Counts
             .map(|count| count.load(Ordering::SeqCst));
         for mut socket in sockets {
             while let Ok(8) = std::io::Read::read(&mut socket, &mut bytes) {
-                let number = |at: usize| {
-                    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-                        as usize
-                };
-                received[number(0)][number(4)] += 1;
+                received[number(&bytes, 0)][number(&bytes, 4)] += 1;
             }
         }
         for (read, round) in shared.read.iter().zip(rounds) {
@@ -450,6 +446,11 @@ fn receive(sockets: &[Socket], mut received: Counts, shared: &Shared) -> (Counts
         }
         thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// The number in the four bytes from `at`.
+fn number(bytes: &[u8], at: usize) -> usize {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize
 }
 
 /// Returns how far packets came up to now.
