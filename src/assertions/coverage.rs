@@ -48,12 +48,8 @@ impl TouchedRules {
             if !self.seen.insert((view, far, sent)) {
                 continue;
             }
-            let taken = relation.taken(view, far, traffic).into_iter();
-            self.rules.extend(
-                taken
-                    .filter(|(_, taken)| traffic.and(*taken, sent) != HeaderSpace::NONE)
-                    .map(|(rule, _)| rule),
-            );
+            let taken = relation.taken(view, far, sent, traffic);
+            self.rules.extend(taken.into_iter().map(|(rule, _)| rule));
         }
     }
 

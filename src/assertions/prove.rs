@@ -208,11 +208,11 @@ impl<'input> AssertionProver<'_, 'input> {
             ExpectedOutcome::Denied => self.traffic.and(ends.sent, allowed),
         };
 
+        let usual = usual(&mut self.traffic);
+        let usual = self.traffic.and(wrong, usual);
         self.traffic
-            .classes(wrong)
-            .filter(|class| class.example().is_some())
-            .min_by_key(|class| !is_usual(class))
-            .cloned()
+            .first(usual)
+            .or_else(|| self.traffic.first(wrong))
     }
 
     fn explained(
@@ -260,11 +260,11 @@ fn pairs<'spots>(
 }
 
 /// Packets that people expect to see before others: from a usual port, and not to port 0.
-fn is_usual(class: &HeaderClass) -> bool {
-    let from = class
-        .port(Side::Source)
-        .is_none_or(|(first, last)| (first..=last).contains(&SOURCE_PORT));
-    from && class.port(Side::Destination) != Some((0, 0))
+fn usual(traffic: &mut HeaderSpace) -> HeaderSetId {
+    let from = traffic.touching(Side::Source, SOURCE_PORT..=SOURCE_PORT);
+    let without_ports = traffic.without_ports();
+    let all = traffic.or(from, without_ports);
+    traffic.and(all, traffic.listed())
 }
 
 /// A packet of a class.

@@ -17,11 +17,11 @@ use rustc_hash::FxHashMap;
 use crate::connectivity::peers::{ConnectivityPeer, PeerGrouping, PeerList};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
-use crate::net::{Cidr, Direction, Family, Side};
+use crate::net::{Cidr, Direction, Family};
 use crate::packet::endpoint_pattern::{EndpointPattern, PatternMembers};
 use crate::packet_space::{
-    AddressRange, ClusterSpace, EndpointClassId, HeaderClass, HeaderSetId, HeaderSpace,
-    PartitionBuilder, ReachabilityRows, TrafficPattern,
+    AddressRange, ClusterSpace, EndpointClassId, HeaderSetId, HeaderSpace, PartitionBuilder,
+    ReachabilityRows, TrafficPattern,
 };
 use crate::resolve::ResolvedPolicy;
 
@@ -80,7 +80,7 @@ pub fn list(
     let peers = PeerList::group(resolved.inventory, &space, asked.by);
     let senders = chosen(&peers, &asked.from, resolved.inventory)?;
     let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
-    let everything = traffic.select(is_listed);
+    let everything = traffic.listed();
     let wanted = wanted(&asked.what, everything, &mut traffic);
     let pairs = pairs(&space, &senders, &receivers, wanted, &mut traffic);
 
@@ -229,13 +229,6 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
             *got = traffic.or(*got, passing);
         }
     }
-}
-
-/// Whether nobody listens at port 0 of either side.
-fn is_listed(class: &HeaderClass) -> bool {
-    [Side::Source, Side::Destination]
-        .into_iter()
-        .all(|side| class.port(side) != Some((0, 0)))
 }
 
 fn wanted(

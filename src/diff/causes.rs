@@ -113,16 +113,17 @@ impl<'input> DeciderTable<'input> {
         direction: Direction,
         traffic: &mut HeaderSpace,
     ) -> Vec<TurnedTraffic> {
-        let before = both
-            .old
-            .space
-            .relation
-            .causes(near.old.view, far.old, traffic);
-        let after = both
-            .new
-            .space
-            .relation
-            .causes(near.new.view, far.new, traffic);
+        let old_relation = &both.old.space.relation;
+        let new_relation = &both.new.space.relation;
+        let seen_before = old_relation.seen(near.old.view, far.old);
+        let seen_after = new_relation.seen(near.new.view, far.new);
+        let lost = traffic.less(seen_before, seen_after);
+        let gained = traffic.less(seen_after, seen_before);
+
+        // rules are asked about this only: most policies have many of which few matter here
+        let changed = traffic.or(lost, gained);
+        let before = old_relation.causes(near.old.view, far.old, changed, traffic);
+        let after = new_relation.causes(near.new.view, far.new, changed, traffic);
         let mut turned: Vec<TurnedTraffic> = Vec::new();
 
         for old in &before {

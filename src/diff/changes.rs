@@ -11,8 +11,8 @@ use crate::diff::{ChangeReason, DecidedState, DiffState, OldNew, PeerId};
 use crate::inventory::Endpoint;
 use crate::net::{Direction, Family, Protocol, Side};
 use crate::packet::{IcmpMessage, PortPair};
-use crate::packet_space::{self, HeaderSetId, HeaderSpace, HostListStage};
-use crate::policy::HostEndpoint;
+use crate::packet_space::{DYNAMIC_PORTS, HeaderSetId, HeaderSpace, HostListStage};
+use crate::policy::{HostEndpoint, IcmpMatch, ProtocolMatch};
 
 /// What may pass otherwise between some.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ pub(super) fn all<'input>(
     cells: &mut DiffCellTable<'_, 'input>,
     traffic: &mut HeaderSpace,
 ) -> Vec<ConnectionChange<'input>> {
-    let counted = counted(traffic);
+    let counted = traffic.listed();
     let find =
         |cells: &DiffCellTable<'_, 'input>,
          (leaving, entering): (CellId, CellId),
@@ -198,16 +198,6 @@ pub(super) fn all<'input>(
         teller.change_of_group(key, group, &groups, traffic)
     };
     groups.all.iter().filter_map(change).collect()
-}
-
-/// What counts: port 0 is reserved, and nobody listens there.
-pub(super) fn counted(traffic: &mut HeaderSpace) -> HeaderSetId {
-    let is_zero = |class: &packet_space::HeaderClass| {
-        [Side::Source, Side::Destination]
-            .into_iter()
-            .any(|side| class.port(side) == Some((0, 0)))
-    };
-    traffic.select(|class| !is_zero(class))
 }
 
 /// What changes between a sender and a receiver; none where that is nothing.
@@ -292,7 +282,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         key: &ChangeKey,
         group: &PairGroup,
         groups: &PairGroups<ChangeKey>,
-        traffic: &HeaderSpace,
+        traffic: &mut HeaderSpace,
     ) -> Option<ConnectionChange<'input>> {
         let (from, to) = group.first;
         let (source, destination) = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
@@ -307,7 +297,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         (before, after, parts): &ChangeKey,
         ends: impl Fn(DiffState) -> (Family, WitnessEnd<'input>, WitnessEnd<'input>),
         blocks: Vec<PeerBlock>,
-        traffic: &HeaderSpace,
+        traffic: &mut HeaderSpace,
     ) -> Option<ConnectionChange<'input>> {
         let mut change = ConnectionChange {
             before: *before,
@@ -402,23 +392,25 @@ impl<'input> ChangeBuilder<'_, 'input> {
 fn witness<'input>(
     (family, from, to): (Family, WitnessEnd<'input>, WitnessEnd<'input>),
     part: HeaderSetId,
-    traffic: &HeaderSpace,
+    traffic: &mut HeaderSpace,
 ) -> Option<ChangeWitness<'input>> {
     let foreign = match family {
         Family::V4 => Protocol::ICMPV6,
         Family::V6 => Protocol::ICMP,
     };
-    let examples = || {
-        traffic
-            .classes(part)
-            .filter_map(packet_space::HeaderClass::example)
-    };
-    let mut own = examples().filter(|(protocol, ..)| *protocol != foreign);
+    let foreign = traffic.of_rule(ProtocolMatch::Is(foreign), IcmpMatch::Any);
+    let own = traffic.less(part, foreign);
+
     // a class of senders' ports may have been cut below those that senders use
-    let usual = examples()
-        .filter(|(protocol, ..)| *protocol != foreign)
-        .find(|(_, ports, _)| ports.is_none_or(packet_space::is_usual));
-    let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
+    let from_usual = traffic.touching(Side::Source, DYNAMIC_PORTS);
+    let without_ports = traffic.without_ports();
+    let usual = traffic.or(from_usual, without_ports);
+    let usual = traffic.and(own, usual);
+    let class = traffic
+        .first(usual)
+        .or_else(|| traffic.first(own))
+        .or_else(|| traffic.first(part))?;
+    let (protocol, ports, message) = class.example()?;
 
     Some(ChangeWitness {
         family,

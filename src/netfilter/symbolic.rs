@@ -227,8 +227,19 @@ impl ConntrackMatch {
         let Some((negated, range)) = self.port else {
             return HeaderSpace::ALL;
         };
-        let holds = |own: (u16, u16)| range.holds(port.unwrap_or(own.0));
-        traffic.select(|class| class.port(Side::Destination).is_some_and(holds) != negated)
+        let own = match port {
+            None => traffic.with_ports(Side::Destination, &[range]),
+            Some(port) if range.holds(port) => {
+                let without_ports = traffic.without_ports();
+                traffic.less(HeaderSpace::ALL, without_ports)
+            }
+            Some(_) => HeaderSpace::NONE,
+        };
+        if negated {
+            traffic.less(HeaderSpace::ALL, own)
+        } else {
+            own
+        }
     }
 }
 

@@ -10,9 +10,9 @@
 //! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one
 //! of them ([`BlockFront`]). Rules that ask about no address are joined ([`Cascade`]), and a block
 //! goes through all that stand between two others at once, for a logarithm of their number. There
-//! are as many blocks as outcomes, not as pairs. What grows with the square of the rules is what is
-//! known of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of
-//! both.
+//! are as many blocks as outcomes, not as pairs. What can grow with the square of the rules is what
+//! is known of `n` blocks, each with a set of its own of `n` classes of traffic, as far as these
+//! sets share no parts.
 
 use rustc_hash::FxHashMap;
 

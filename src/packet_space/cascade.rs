@@ -5,8 +5,8 @@
 //! [`RuleCascade`] joins rules by twos, fours and so on, when first asked.
 //!
 //! Cost: each joint is made once, of two others. To go through any range of `n` rules takes at most
-//! `2 log n` joints, of which each costs a word for 64 classes of traffic; only the outcome becomes
-//! a set with a number.
+//! `2 log n` joints, of which each costs the parts of sets that differ; only the outcome becomes a
+//! set with a number.
 
 use std::ops::Range;
 
@@ -21,6 +21,13 @@ pub(crate) struct CascadeRule<const SINKS: usize> {
     pub(crate) off: HeaderSetId,
     /// What gets to each sink. It need not be off the way.
     pub(crate) to: [HeaderSetId; SINKS],
+}
+
+/// What rules have left of some traffic so far, and what is in the sinks.
+#[derive(Debug, Clone, Copy)]
+struct CascadeProgress<const SINKS: usize> {
+    left: HeaderSetId,
+    sinks: [HeaderSetId; SINKS],
 }
 
 /// Rules in a row.
@@ -137,6 +144,129 @@ impl<const SINKS: usize> RuleCascade<SINKS> {
         let joint = first.then(second, traffic);
         self.joints.insert((level, number), joint);
         joint
+    }
+}
+
+impl HeaderSpace {
+    /// Takes some traffic through rules in a row, and adds to the sinks what gets there. Returns
+    /// what is left.
+    ///
+    /// What is known between two rules does not become a set with a number: there would be one for
+    /// each rule.
+    pub(super) fn cascade<const SINKS: usize>(
+        &mut self,
+        rules: &[CascadeRule<SINKS>],
+        here: HeaderSetId,
+        sinks: &mut [HeaderSetId; SINKS],
+    ) -> HeaderSetId {
+        let start = CascadeProgress {
+            left: here,
+            sinks: *sinks,
+        };
+        let mut stack = rules.to_vec();
+        let end = self.cascade_part(&mut stack, 0, start);
+        *sinks = end.sinks;
+        end.left
+    }
+
+    /// The same with the rules of a stack from a position, which it keeps.
+    fn cascade_part<const SINKS: usize>(
+        &mut self,
+        stack: &mut Vec<CascadeRule<SINKS>>,
+        first: usize,
+        start: CascadeProgress<SINKS>,
+    ) -> CascadeProgress<SINKS> {
+        let rules = stack.get(first..).unwrap_or_default();
+        if start.left == HeaderSpace::NONE || rules.is_empty() {
+            return start;
+        }
+
+        let sets = rules
+            .iter()
+            .flat_map(|rule| rule.to.iter().chain([&rule.off]));
+        let bit = sets
+            .chain(&start.sinks)
+            .chain([&start.left])
+            .map(|set| self.diagram.bit(*set))
+            .max()
+            .unwrap_or_default();
+        if bit == 0 {
+            return self.cascade_leaves(rules, start);
+        }
+
+        let low = self.cascade_half(stack, first, bit, false, start);
+        let high = self.cascade_half(stack, first, bit, true, start);
+        let mut sinks = low.sinks;
+        for (sink, high) in sinks.iter_mut().zip(high.sinks) {
+            *sink = self.diagram.branch(bit, [*sink, high]);
+        }
+
+        CascadeProgress {
+            left: self.diagram.branch(bit, [low.left, high.left]),
+            sinks,
+        }
+    }
+
+    /// The same, for what has a value of a bit: of the traffic, and of what is in the sinks.
+    fn cascade_half<const SINKS: usize>(
+        &mut self,
+        stack: &mut Vec<CascadeRule<SINKS>>,
+        first: usize,
+        bit: u32,
+        is_high: bool,
+        start: CascadeProgress<SINKS>,
+    ) -> CascadeProgress<SINKS> {
+        let half = |set: HeaderSetId| {
+            let [low, high] = self.diagram.halves(set, bit);
+            if is_high { high } else { low }
+        };
+
+        let next = stack.len();
+        for number in first..next {
+            let part = stack.get(number).map(|rule| CascadeRule {
+                off: half(rule.off),
+                to: rule.to.map(half),
+            });
+            stack.extend(part.filter(|part| *part != CascadeRule::NOTHING));
+        }
+
+        let start = CascadeProgress {
+            left: half(start.left),
+            sinks: start.sinks.map(half),
+        };
+        let end = self.cascade_part(stack, next, start);
+        stack.truncate(next);
+        end
+    }
+
+    /// The same, for sets that are leaves.
+    fn cascade_leaves<const SINKS: usize>(
+        &mut self,
+        rules: &[CascadeRule<SINKS>],
+        start: CascadeProgress<SINKS>,
+    ) -> CascadeProgress<SINKS> {
+        let mut left = *self.diagram.words(start.left);
+        let mut filled = [None; SINKS];
+        for rule in rules {
+            let sinks = filled.iter_mut().zip(rule.to).zip(start.sinks);
+            for ((sink, to), known) in sinks.filter(|((_, to), _)| *to != HeaderSpace::NONE) {
+                let sink = sink.get_or_insert_with(|| *self.diagram.words(known));
+                let rows = sink.iter_mut().zip(&left).zip(self.diagram.words(to));
+                rows.for_each(|((sink, left), to)| *sink |= left & to);
+            }
+            left.iter_mut()
+                .zip(self.diagram.words(rule.off))
+                .for_each(|(left, off)| *left &= !off);
+        }
+
+        let mut sinks = start.sinks;
+        for (sink, filled) in sinks.iter_mut().zip(filled) {
+            *sink = filled.map_or(*sink, |words| self.diagram.leaf(words));
+        }
+        CascadeProgress {
+            left: self.diagram.leaf(left),
+            sinks,
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) mod traffic_pattern;
 
 pub use address_atoms::AddressRange;
 pub use endpoint_class::{EndpointClass, EndpointClassId, EndpointClasses, EndpointLocation};
-pub use header_space::{HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder, is_usual};
+pub use header_space::{
+    DYNAMIC_PORTS, HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder, PortBlock,
+};
 pub use reachability::{
     DecidedTraffic, DecisionCause, HostList, HostListId, HostListStage, PolicyProfileId,
     ReachabilityMatrix, RuleId,

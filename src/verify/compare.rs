@@ -335,10 +335,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
 
         self.collector.count(block.pairs());
-        let class = self
-            .traffic
-            .classes(differing)
-            .min_by_key(|class| class.strangeness());
+        let class = self.traffic.most_expected(differing);
 
         for (source, destination) in block.each() {
             if !self.collector.wants_more() {
@@ -360,7 +357,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 hook: case.hook,
                 policy: PolicyTraffic::NONE,
             });
-            let packet = between.zip(class).and_then(|(between, class)| {
+            let packet = between.zip(class.as_ref()).and_then(|(between, class)| {
                 witness::packet(&between, original, case.state, case.reverse_path, class)
             });
             self.collector.add(packet);

@@ -13,9 +13,7 @@ use rustc_hash::FxHashMap;
 use crate::net::{Direction, Family, PortRange, Protocol, Side, State};
 use crate::options::{CompileOptions, Encapsulated, EndpointToHost, FailsafePort};
 use crate::packet::{Hook, LOOPBACK, ReversePath, Verdict};
-use crate::packet_space::{
-    EndpointClassId, HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder,
-};
+use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, PolicyListKind, ProtocolMatch};
 use crate::resolve::HostEndpointId;
 use crate::semantics::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
@@ -109,10 +107,9 @@ fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
 /// What is encapsulated.
 fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
     let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
-    let ipip = traffic.select(|class| {
-        Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP)
-    });
-    traffic.or(vxlan, ipip)
+    let ipip = Protocol::from_number(IPIP)
+        .map(|ipip| traffic.of_rule(ProtocolMatch::Is(ipip), IcmpMatch::Any));
+    traffic.or(vxlan, ipip.unwrap_or(HeaderSpace::NONE))
 }
 
 /// Sets of packets that are being decided.
@@ -356,7 +353,7 @@ impl ExpectedVerdicts<'_, '_> {
             .chain(replies)
             .filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far)))
         {
-            let ports = traffic.select(|class| is_of(failsafe, side, class));
+            let ports = failsafe_ports(failsafe, side, traffic);
             all = traffic.or(all, ports);
         }
         all
@@ -540,9 +537,9 @@ pub(super) fn tracked(state: State) -> Option<Verdict> {
     }
 }
 
-fn is_of(failsafe: &FailsafePort, side: Side, class: &HeaderClass) -> bool {
-    class.protocol() == Some(failsafe.protocol)
-        && class
-            .port(side)
-            .is_some_and(|(first, _)| failsafe.port.holds(first))
+/// Packets with a failsafe port at a side.
+fn failsafe_ports(failsafe: &FailsafePort, side: Side, traffic: &mut HeaderSpace) -> HeaderSetId {
+    let own = traffic.of_rule(ProtocolMatch::Is(failsafe.protocol), IcmpMatch::Any);
+    let ports = traffic.with_ports(side, &[failsafe.port]);
+    traffic.and(own, ports)
 }

@@ -17,8 +17,8 @@
 //! none are gone through together, for a logarithm of their number a block. So rules of a policy
 //! cost no more than in proportion to their number and its logarithm, but for this:
 //! - What `n` classes of addresses may each send on a set of ports of its own out of `n` is an
-//!   answer of `n²` bits. It costs that many, 64 at a time: 20,000 rules, every other one with an
-//!   address, are 25 MB for each outcome.
+//!   answer of up to `n²` bits. Sets share the parts in which they are equal, so it costs that many
+//!   only where they differ all over.
 //! - A rule that excludes addresses of both ends, or of one end by a list and by a selector, is
 //!   asked of all blocks.
 //! - Where policy is asked, each pair of which one is on the node costs a look-up: endpoints on the

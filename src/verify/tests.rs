@@ -306,22 +306,22 @@ fn packet(
         .copied()
         .collect();
     let destination = *dice.one_of(&of_family);
-    let classes: Vec<&HeaderClass> = world.traffic.classes(HeaderSpace::ALL).collect();
-    let is_named = |class: &&HeaderClass| {
+    let classes: Vec<HeaderClass> = world.traffic.classes(HeaderSpace::ALL).collect();
+    let is_named = |class: &HeaderClass| {
         Side::BOTH.iter().any(|side| {
             class
                 .port(*side)
                 .is_some_and(|(first, last)| first == last && first > 0)
         })
     };
-    let named: Vec<&HeaderClass> = classes
+    let named: Vec<HeaderClass> = classes
         .iter()
-        .copied()
-        .filter(is_named)
-        .chain(classes.first().copied())
+        .filter(|class| is_named(class))
+        .chain(classes.first())
+        .cloned()
         .collect();
     let some = *dice.one_of(&[&classes, &named]);
-    let (protocol, ports, message) = carried(dice.one_of::<&HeaderClass>(some), dice)?;
+    let (protocol, ports, message) = carried(dice.one_of(some), dice)?;
 
     let own = if source.is_ipv4() {
         Protocol::ICMP

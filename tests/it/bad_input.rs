@@ -330,7 +330,12 @@ fn bombs_are_refused_early() {
 /// Starts the program with limits on its address space and on the processor time that it takes. A
 /// busy machine makes neither larger.
 pub(crate) fn bounded(directory: &Path, words: &str) -> Outcome {
-    let script = format!("ulimit -v 2000000; ulimit -t 120; exec timeout 3600 \"$0\" {words}");
+    limited(directory, words, 2_000_000)
+}
+
+/// The same, with so many kilobytes.
+pub(crate) fn limited(directory: &Path, words: &str, kilobytes: usize) -> Outcome {
+    let script = format!("ulimit -v {kilobytes}; ulimit -t 120; exec timeout 3600 \"$0\" {words}");
     let output = command("sh")
         .args(["-c", &script, env!("CARGO_BIN_EXE_palisade")])
         .current_dir(directory)

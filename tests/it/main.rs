@@ -20,6 +20,7 @@ mod hostile;
 mod kernel;
 mod layers;
 mod line_diff;
+mod many_ports;
 mod node;
 mod page_transcripts;
 mod palisade;

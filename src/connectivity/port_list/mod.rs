@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::net::{PortRange, Protocol, Side, merge_ranges};
+use crate::net::{PortRange, Protocol, merge_ranges};
 use crate::packet_space::{HeaderClass, HeaderSetId, HeaderSpace};
 
 /// What may pass of one protocol.
@@ -48,23 +48,24 @@ const FIRST: [Protocol; 5] = [
 /// All that a set holds, protocol after protocol. One that only some source ports may come from is
 /// listed once for each set of ports it may go to.
 pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
-    let mut ports: BTreeMap<Protocol, BTreeMap<PortRange, Vec<PortRange>>> = BTreeMap::new();
+    let mut ports: BTreeMap<Protocol, BTreeMap<Vec<PortRange>, Vec<PortRange>>> = BTreeMap::new();
     let mut messages: BTreeMap<Protocol, Vec<MessageName>> = BTreeMap::new();
     let mut others: BTreeSet<Protocol> = BTreeSet::new();
 
-    for class in traffic.classes(id) {
+    for block in traffic.port_blocks(id) {
+        let destinations = block.destinations.into_iter();
+        let destinations: Vec<PortRange> = destinations
+            .filter_map(|(first, last)| listed(first, last))
+            .collect();
+        let source = listed(block.source.0, block.source.1);
+        if let Some(source) = source.filter(|_| !destinations.is_empty()) {
+            let by_ports = ports.entry(block.protocol).or_default();
+            by_ports.entry(destinations).or_default().push(source);
+        }
+    }
+    for class in traffic.other_classes(id) {
         match class {
-            HeaderClass::Ports {
-                protocol,
-                source,
-                destination,
-            } => {
-                let pair = listed(source.0, source.1).zip(listed(destination.0, destination.1));
-                let known = ports.entry(*protocol).or_default();
-                pair.into_iter().for_each(|(source, destination)| {
-                    known.entry(source).or_default().push(destination)
-                });
-            }
+            HeaderClass::Ports { .. } => {}
             HeaderClass::Message {
                 protocol,
                 kind,
@@ -81,7 +82,7 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
             ports
                 .remove(&protocol)
                 .into_iter()
-                .flat_map(|by_source| with_ports(protocol, by_source)),
+                .flat_map(|by_ports| with_ports(protocol, by_ports)),
         );
         all.extend(
             messages
@@ -102,32 +103,18 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
 
 /// Whether a set holds all that can be listed.
 pub fn is_everything(id: HeaderSetId, traffic: &HeaderSpace) -> bool {
-    let left_out = |class: &HeaderClass| {
-        [Side::Source, Side::Destination]
-            .into_iter()
-            .any(|side| class.port(side) == Some((0, 0)))
-    };
-    let count = |id| traffic.classes(id).filter(|class| !left_out(class)).count();
-    count(id) == count(HeaderSpace::ALL)
+    traffic.includes(id, traffic.listed())
 }
 
-/// The ports of a class that are listed.
+/// Ports without port 0.
 fn listed(first: u16, last: u16) -> Option<PortRange> {
     PortRange::new(first.max(1), last)
 }
 
 fn with_ports(
     protocol: Protocol,
-    by_source: BTreeMap<PortRange, Vec<PortRange>>,
+    by_ports: BTreeMap<Vec<PortRange>, Vec<PortRange>>,
 ) -> Vec<AllowedTraffic> {
-    let mut by_ports: BTreeMap<Vec<PortRange>, Vec<PortRange>> = BTreeMap::new();
-    for (source, ports) in by_source {
-        by_ports
-            .entry(merge_ranges(ports))
-            .or_default()
-            .push(source);
-    }
-
     let every = PortRange::new(1, u16::MAX).into_iter().collect::<Vec<_>>();
     let allowed = |(ports, sources)| {
         let sources = merge_ranges(sources);
@@ -147,7 +134,7 @@ fn with_messages(
     traffic: &HeaderSpace,
 ) -> AllowedTraffic {
     let mut named: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
-    for class in traffic.classes(HeaderSpace::ALL) {
+    for class in traffic.other_classes(HeaderSpace::ALL) {
         if let HeaderClass::Message {
             protocol: own,
             kind: Some(kind),

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::net::{Cidr, Direction, Family, Protocol, Side};
 use crate::options::{FailsafePort, FailsafePorts};
-use crate::packet_space::{HeaderClass, HeaderSetId, HeaderSpace, HostListStage, PartitionBuilder};
+use crate::packet_space::{HeaderSetId, HeaderSpace, HostListStage, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, PolicyListKind, ProtocolMatch};
 use crate::semantics::node::NEIGHBOUR_MESSAGES;
 
@@ -99,7 +99,7 @@ impl<'options> BypassTraffic<'options> {
         let mut all = neighbours(family, traffic);
 
         for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| is_here(failsafe)) {
-            let ports = traffic.select(|class| is_of(failsafe, side, class));
+            let ports = failsafe_ports(failsafe, side, traffic);
             all = traffic.or(all, ports);
         }
 
@@ -129,9 +129,9 @@ fn neighbours(family: Family, traffic: &mut HeaderSpace) -> HeaderSetId {
     })
 }
 
-fn is_of(failsafe: &FailsafePort, side: Side, class: &HeaderClass) -> bool {
-    class.protocol() == Some(failsafe.protocol)
-        && class
-            .port(side)
-            .is_some_and(|(first, _)| failsafe.port.holds(first))
+/// Packets with a failsafe port at a side.
+fn failsafe_ports(failsafe: &FailsafePort, side: Side, traffic: &mut HeaderSpace) -> HeaderSetId {
+    let own = traffic.of_rule(ProtocolMatch::Is(failsafe.protocol), IcmpMatch::Any);
+    let ports = traffic.with_ports(side, &[failsafe.port]);
+    traffic.and(own, ports)
 }

@@ -92,7 +92,7 @@ pub(super) fn all<'input>(
     traffic: &mut HeaderSpace,
 ) -> (Vec<ConnectionChange<'input>>, Vec<MatchedPeer<'input>>) {
     let (both, joint) = (cells.both, cells.joint);
-    let counted = changes::counted(traffic);
+    let counted = traffic.listed();
     let (known, peers, alike) = (
         FxHashMap::default(),
         IndexSet::default(),
@@ -398,7 +398,7 @@ fn change<'input>(
     key: &ChangeKey,
     at: &HostEndpointEnd,
     alike: &AlikeHosts,
-    traffic: &HeaderSpace,
+    traffic: &mut HeaderSpace,
 ) -> Option<ConnectionChange<'input>> {
     let mut blocks = BlockBuilder::default();
     for ((far, family), hosts) in &alike.hosts {

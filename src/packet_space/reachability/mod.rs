@@ -7,7 +7,7 @@
 //! classes that its rules name.
 //!
 //! Cost: for each view, the classes that the sides of its rules name, each with a logarithm of its
-//! rules, and a word for 64 classes of traffic for that. Then an answer is two look-ups.
+//! rules: that many operations on sets of traffic. Then an answer is two look-ups.
 
 mod host_endpoints;
 
@@ -258,12 +258,15 @@ impl<'input> ReachabilityMatrix<'input> {
             .map_or(&[], |view| &view.listed)
     }
 
-    /// Who decides about what, in a view with a class at the other end, in order. The traffic of
-    /// all of them is everything.
+    /// Who decides about what of some traffic, in a view with a class at the other end, in order.
+    /// The traffic of all of them is that.
+    ///
+    /// Cost: the rules, each with the part of the traffic that gets to it.
     pub fn causes(
         &self,
         view: PolicyProfileId,
         far: EndpointClassId,
+        sent: HeaderSetId,
         traffic: &mut HeaderSpace,
     ) -> Vec<DecidedTraffic<'input>> {
         let mut decided = Vec::new();
@@ -271,7 +274,10 @@ impl<'input> ReachabilityMatrix<'input> {
             return decided;
         };
 
-        let mut way = Residual::new();
+        let mut way = Residual {
+            open: sent,
+            ..Residual::new()
+        };
         for step in steps {
             let here = match step {
                 ProfileStep::Rule { far: side, .. } => self
@@ -315,17 +321,21 @@ impl<'input> ReachabilityMatrix<'input> {
         named
     }
 
-    /// What rules take, in a view with a class at the other end: each that takes anything, by its
-    /// position in [`ReachabilityMatrix::rules`]. A rule that passes packets on takes them too, one
-    /// that logs does not.
+    /// What rules take of some traffic, in a view with a class at the other end: each that takes
+    /// anything, by its position in [`ReachabilityMatrix::rules`]. A rule that passes packets on
+    /// takes them too, one that logs does not.
     pub fn taken(
         &self,
         view: PolicyProfileId,
         far: EndpointClassId,
+        sent: HeaderSetId,
         traffic: &mut HeaderSpace,
     ) -> Vec<(usize, HeaderSetId)> {
         let mut all = Vec::new();
-        let mut way = Residual::new();
+        let mut way = Residual {
+            open: sent,
+            ..Residual::new()
+        };
         for step in self.steps.get_index(view.0 as usize).into_iter().flatten() {
             let ProfileStep::Rule {
                 rule, far: side, ..

@@ -9,7 +9,7 @@ use palisade::net::{Family, Protocol, State};
 use palisade::netfilter::NodeKernel;
 use palisade::observe::ToolSettings;
 use palisade::packet::{Flow, Hook, Packet, PreDnatDestination, ReversePath, Verdict};
-use palisade::packet_space::{AddressRange, HeaderClass, HeaderSpace, PartitionBuilder};
+use palisade::packet_space::{AddressRange, HeaderSpace, PartitionBuilder};
 use palisade::plan::{self, DesiredKernel, Plan, PrintCache};
 
 use super::model::{Loaded, World, WorldTexts};
@@ -377,7 +377,7 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
     let traffic = HeaderSpace::of(&cuts);
     let examples: Vec<_> = traffic
         .classes(HeaderSpace::ALL)
-        .filter_map(HeaderClass::example)
+        .filter_map(|class| class.example())
         .collect();
     let addresses = Family::BOTH.map(|family| addresses(&kernels, family));
 

@@ -634,7 +634,7 @@ fn carried(cuts: &PartitionBuilder) -> Vec<(HeaderClass, Carried)> {
     let traffic = HeaderSpace::of(cuts);
     traffic
         .classes(HeaderSpace::ALL)
-        .filter_map(|class| Some((class.clone(), class.example()?)))
+        .filter_map(|class| class.example().map(|example| (class, example)))
         .collect()
 }
 
