@@ -30,6 +30,7 @@ mod readme;
 mod reconcile;
 mod spoofing;
 mod status;
+mod style;
 mod surprises;
 mod tampered;
 #[path = "../tools/mod.rs"]

@@ -139,9 +139,10 @@ impl HeaderSpace {
                     ..
                 } => {
                     self.messages.insert((*protocol, *kind, *code), column);
-                    kind.iter().for_each(|kind| {
-                        self.by_type.entry(*kind).or_default().push((*code, column))
-                    });
+                    let of_type = kind.map(|kind| self.by_type.entry(kind).or_default());
+                    of_type
+                        .into_iter()
+                        .for_each(|rows| rows.push((*code, column)));
                 }
                 HeaderClass::Protocols(protocols) => self
                     .protocols
