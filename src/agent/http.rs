@@ -1,7 +1,7 @@
-//! Metrics over HTTP, for hosts without a collector that reads text files.
+//! Serves metrics over HTTP, for hosts without a textfile collector.
 //!
-//! One thread serves all connections. Their number is bounded, and each has a deadline of its own,
-//! so that clients that say nothing keep no others waiting.
+//! One thread serves all connections. Their number is limited and each has a deadline, so that
+//! silent clients do not block others.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,44 +10,44 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Answers `GET /metrics` with the text that it was given last.
+/// Answers `GET /metrics` with the latest text.
 #[derive(Debug)]
 pub struct MetricsServer {
     text: Arc<Mutex<Arc<str>>>,
     address: SocketAddr,
 }
 
-/// What bounds the connections of a server.
+/// Limits of a server's connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionLimits {
-    /// Connections that are open at the same time. One more takes the place of the oldest.
+    /// Maximum number of open connections. A further one replaces the oldest.
     pub(super) connections: usize,
-    /// How long a connection may last, from the moment when it is accepted.
+    /// Maximum duration of a connection after its acceptance.
     pub(super) time: Duration,
 }
 
-/// Ten seconds are what Prometheus waits for an answer.
+/// Prometheus waits ten seconds for an answer by default.
 pub(super) const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 32,
     time: Duration::from_secs(10),
 };
 
-/// How long no connection is accepted after one could not be, for lack of descriptors for example.
+/// Pause after a failed `accept`, for example for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes that a request may have.
+/// Maximum bytes of a request.
 const LONGEST_REQUEST: usize = 8192;
-/// Bytes that are read at once.
+/// Bytes to read at once.
 const CHUNK: usize = 1024;
-/// Reads and writes of a connection before it is the turn of others.
+/// Reads and writes of one connection before others get their turn.
 const STEPS: usize = 16;
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl MetricsServer {
-    /// Listens at an address.
+    /// Listens on an address, and starts the server thread.
     ///
     /// # Errors
-    /// If the address cannot be had.
+    /// If the address cannot be bound.
     pub fn at(address: SocketAddr) -> io::Result<Self> {
         Self::with(address, LIMITS)
     }
@@ -72,47 +72,47 @@ impl MetricsServer {
         Ok(Self { text, address })
     }
 
-    /// Returns where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sets the text that is answered from now on.
+    /// Sets the text for the following requests.
     pub fn show(&self, text: &str) {
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Arc::from(text);
     }
 }
 
-/// The thread that serves.
+/// The state of the server thread.
 struct ServerThread {
     socket: TcpListener,
     limits: ConnectionLimits,
     shown: Arc<Mutex<Arc<str>>>,
-    /// The oldest first.
+    /// Open connections, oldest first.
     connections: Vec<ClientConnection>,
-    /// Set if no connection is accepted for now.
+    /// Set while no connection is accepted.
     pause_until: Option<Instant>,
 }
 
-/// A client.
+/// A client connection.
 struct ClientConnection {
     stream: TcpStream,
     deadline: Instant,
     state: ConnectionPhase,
 }
 
-/// How far a connection is.
+/// The phase of a connection.
 enum ConnectionPhase {
-    /// These bytes of the request were read.
+    /// Reading the request. Holds the bytes so far.
     Reads(Vec<u8>),
-    /// So many bytes of the answer were written.
+    /// Writing the answer. Holds the number of bytes written.
     Writes(HttpResponse, usize),
-    /// All is written. What the client still sends is read and ignored: the kernel would take back
-    /// an answer under way if the connection ended with bytes unread.
+    /// The answer is written. Further input is read and ignored: if a socket is closed with unread
+    /// input, the kernel resets the connection, and the client may lose the answer.
     Ends,
 }
 
-/// An answer, whose body is that of other answers too.
+/// An HTTP answer. Its body is shared between answers.
 struct HttpResponse {
     head: String,
     body: Arc<str>,
@@ -128,7 +128,7 @@ impl ServerThread {
         }
     }
 
-    /// Waits until a connection can go on or is over, or a client comes.
+    /// Waits until a connection is ready or past its deadline, or a client connects.
     fn wait(&self) {
         let deadlines = self
             .connections
@@ -136,7 +136,7 @@ impl ServerThread {
             .map(|connection| connection.deadline);
         let next = deadlines.chain(self.pause_until).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-        // never too early, which would be to spin
+        // Rounded up: waking before the deadline would spin.
         let timeout =
             left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
 
@@ -148,11 +148,11 @@ impl ServerThread {
         if self.pause_until.is_none() {
             waiting.push(PollFd::new(&self.socket, PollFlags::IN));
         }
-        // an error is a signal, and all is tried again
+        // A failed poll was interrupted by a signal, and the loop tries again.
         let _ = poll(&mut waiting, timeout.as_ref());
     }
 
-    /// Accepts the clients that wait, but no more than there may be.
+    /// Accepts waiting clients, up to the limit.
     fn accept(&mut self) {
         if self.pause_until.is_some_and(|until| until > Instant::now()) {
             return;
@@ -186,7 +186,7 @@ impl ServerThread {
             deadline,
             state: ConnectionPhase::Reads(Vec::new()),
         };
-        // most requests are there already, and need no turn of their own
+        // Most requests have arrived already and need no extra round of the loop.
         if connection.goes_on(&self.shown) {
             self.connections.push(connection);
         }
@@ -202,7 +202,8 @@ impl ClientConnection {
         PollFd::new(&self.stream, flags)
     }
 
-    /// Does what can be done now. Returns whether the connection is still needed.
+    /// Makes progress as far as possible without blocking. Returns whether the connection is still
+    /// needed.
     fn goes_on(&mut self, shown: &Mutex<Arc<str>>) -> bool {
         if self.deadline <= Instant::now() {
             return false;
@@ -256,7 +257,7 @@ impl HttpResponse {
         Self { head, body }
     }
 
-    /// Returns bytes that follow the first `written` ones; none if all are written.
+    /// Returns bytes after the first `written` ones. Empty if all are written.
     fn from(&self, written: usize) -> &[u8] {
         let body = written.saturating_sub(self.head.len());
         let head = self
@@ -269,7 +270,7 @@ impl HttpResponse {
     }
 }
 
-/// Returns the answer to a request; `None` if the client is to send more of it.
+/// Returns the answer to a request, or `None` if the request is incomplete.
 fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<HttpResponse> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);

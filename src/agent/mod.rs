@@ -1,10 +1,10 @@
-//! The loop of a node: a round when there is reason to, until it is told to stop.
+//! The reconcile loop of a node: it runs rounds until it is stopped.
 //!
-//! In: a [`LoopEnvironment`] that tells what happens, a [`LoopTiming`], and what a round does. Out:
-//! rounds, each with its reason. A round that fails is tried again soon, and then less and less
-//! often; one that finds a lock held is tried again soon. Absent: what a round does.
+//! In: a [`LoopEnvironment`], which reports events; a [`LoopTiming`]; and the function for a round.
+//! Out: rounds, each with its reason. A failed round is tried again soon, and then at growing
+//! intervals. A round that finds a lock held is tried again soon. Absent: what a round does.
 //!
-//! Stopping leaves policy in place: it is the kernel's, not the loop's.
+//! Stopping the loop leaves policy in place, because the kernel enforces it.
 #![expect(
     clippy::disallowed_methods,
     reason = "this room watches files and writes metrics"
@@ -18,66 +18,66 @@ pub use system::{SystemEvents, WatchFailure, tell_ready, tell_stopping, write_me
 
 use std::time::Duration;
 
-/// What happened while the loop waited.
+/// The event that ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeEvent {
-    /// The time is over.
+    /// The wait timed out.
     Elapsed,
-    /// Something that is read has changed.
+    /// A watched file has changed.
     Changed,
-    /// Somebody asks for a round now (SIGHUP).
+    /// A round was requested (SIGHUP).
     Asked,
-    /// Somebody asks to end (SIGTERM, SIGINT).
+    /// The process should stop (SIGTERM, SIGINT).
     Stop,
 }
 
-/// Why there is a round.
+/// Why a round runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundReason {
-    /// It is the first one.
+    /// It is the first round.
     Start,
-    /// The interval is over: look for drift.
+    /// The interval is over. The round looks for drift.
     Interval,
-    /// What is read has changed.
+    /// A watched file has changed.
     Changed,
-    /// Somebody asked.
+    /// A round was requested.
     Asked,
-    /// The last one did not succeed.
+    /// The last round failed.
     Retry,
 }
 
-/// How a round went.
+/// Result of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundHealth {
-    /// The kernel holds what it is to hold.
+    /// The kernel holds the desired state.
     Good,
-    /// A lock is held by somebody else.
+    /// Another process holds a lock.
     Busy,
-    /// Something failed.
+    /// The round failed.
     Failed,
 }
 
-/// What happens round the loop.
+/// The source of the loop's events.
 pub trait LoopEnvironment {
-    /// Waits for an event, at most so long.
+    /// Waits for an event, at most for this long.
     fn wait(&mut self, most: Duration) -> WakeEvent;
 }
 
-/// How long the loop waits.
+/// How long the loop waits between rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoopTiming {
-    /// Between rounds that succeed.
+    /// Wait after a successful round.
     pub interval: Duration,
-    /// After the first one that fails; twice as long after each other, up to the interval or
-    /// [`LONGEST_WAIT`], whichever is longer.
+    /// Wait after the first failed round. It doubles with each further failure, up to the interval
+    /// or [`LONGEST_WAIT`], whichever is longer.
     pub retry: Duration,
 }
 
-/// The longest wait after failures, where the interval is shorter.
+/// Longest wait after failures, if the interval is shorter.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 impl LoopTiming {
-    /// How long to wait after so many rounds in a row that failed.
+    /// Returns the wait after this many failed rounds in a row.
     pub fn after(&self, failures: u32) -> Duration {
         match failures.checked_sub(1) {
             None => self.interval,
@@ -89,7 +89,7 @@ impl LoopTiming {
     }
 }
 
-/// Goes round until told to stop.
+/// Runs rounds until a stop event.
 pub fn run(
     world: &mut dyn LoopEnvironment,
     pace: &LoopTiming,
@@ -104,6 +104,7 @@ pub fn run(
                 failures = 0;
                 pace.interval
             }
+            // A held lock is not a failure, so the wait does not grow.
             RoundHealth::Busy => pace.retry.min(pace.interval),
             RoundHealth::Failed => {
                 failures = failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The real world: files that change, signals, and systemd.
+//! Events from the system: file changes and signals; and notifications to systemd.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -21,17 +21,17 @@ use signal_hook::low_level::pipe;
 use crate::agent::{LoopEnvironment, WakeEvent};
 use crate::bundle::read_file;
 
-/// Watches paths and signals; tells systemd, where it asks, that the loop is alive.
+/// Watches paths and signals. Notifies systemd, if it asks for that, that the loop is alive.
 #[derive(Debug)]
 pub struct SystemEvents {
     paths: Vec<PathBuf>,
-    /// None where nothing could be watched yet.
+    /// `None` if no path could be watched yet.
     watch: Option<OwnedFd>,
-    /// Why watching failed when it was tried last; each wait tries it again.
+    /// Why the last attempt to watch failed. Each wait tries again.
     unwatched: Option<WatchFailure>,
     stop: UnixStream,
     ask: UnixStream,
-    /// How often systemd wants to hear of us.
+    /// How often to notify the watchdog of systemd.
     watchdog: Option<Duration>,
 }
 
@@ -39,7 +39,7 @@ pub struct SystemEvents {
 #[derive(Debug)]
 pub struct WatchFailure(&'static str, io::Error);
 
-/// What is told of directories.
+/// The inotify events to report for directories.
 const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
     .union(inotify::WatchFlags::CREATE)
     .union(inotify::WatchFlags::DELETE)
@@ -47,23 +47,23 @@ const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
     .union(inotify::WatchFlags::MOVED_TO)
     .union(inotify::WatchFlags::MOVE_SELF);
 
-/// Files change one after another; a round begins when none did for so long.
+/// Files change in bursts. A round begins after this time without a change.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// Where something changes all the time, a round begins after so long all the same.
+/// A round begins after this time even if changes continue.
 const NEVER_SETTLED: Duration = Duration::from_secs(2);
 
-/// Directories below a path that are watched; what changes in others is seen when the interval is
-/// over.
+/// Maximum number of watched directories below the paths. Changes in further ones are found at the
+/// next interval.
 const MOST_DIRECTORIES: usize = 4096;
 
 impl SystemEvents {
-    /// Watches files and directories, and everything below these. A path that is not there yet is
-    /// watched for in its directory. Where that cannot be done ([`SystemEvents::unwatched`]),
-    /// signals are heard all the same.
+    /// Watches files, and directories with everything below them. For a path that does not exist,
+    /// watches its parent directory. If the paths cannot be watched ([`SystemEvents::unwatched`]),
+    /// signals still arrive.
     ///
     /// # Errors
-    /// When the kernel gives no more pipes.
+    /// If signal handlers or their pipes cannot be created.
     pub fn watching(paths: &[PathBuf]) -> Result<Self, WatchFailure> {
         let deaf = |error| WatchFailure("signals", error);
         let (stop, stopped) = UnixStream::pair().map_err(deaf)?;
@@ -75,7 +75,7 @@ impl SystemEvents {
                 .map_err(deaf)?;
         }
 
-        // half of what systemd waits, as sd_watchdog_enabled(3) advises
+        // Half of the watchdog period, as sd_watchdog_enabled(3) recommends.
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         let mut system = Self {
             paths: paths.to_vec(),
@@ -90,12 +90,12 @@ impl SystemEvents {
         Ok(system)
     }
 
-    /// Why changes of files are not seen, or not all of them; none where they are.
+    /// Returns why some or all file changes are not seen, or `None` if all are.
     pub fn unwatched(&self) -> Option<&WatchFailure> {
         self.unwatched.as_ref()
     }
 
-    /// Watches what is there now; where that fails, what was watched is watched still.
+    /// Watches the current directories. After a failure, the old watches stay.
     fn watch_anew(&mut self) {
         match watch(&self.paths) {
             Ok(watch) => (self.watch, self.unwatched) = (Some(watch), None),
@@ -103,17 +103,17 @@ impl SystemEvents {
         }
     }
 
-    /// What happened within a time; none where that is nothing.
+    /// Waits for an event, at most for `most`. Returns `None` if there was none.
     fn poll(&mut self, most: Duration) -> Option<WakeEvent> {
         let timeout = Timespec::try_from(most).unwrap_or(Timespec {
             tv_sec: i64::MAX,
             tv_nsec: 0,
         });
-        // where nothing is watched, the first one stands there twice
+        // Without watches, the stop pipe is in the list twice.
         let watch = self.watch.as_ref().map_or(self.stop.as_fd(), AsFd::as_fd);
         let mut waiting = [self.stop.as_fd(), self.ask.as_fd(), watch]
             .map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
-        // a signal may interrupt; then its pipe is ready the next time
+        // A signal may interrupt the poll. Its pipe is then ready at the next one.
         let _ = poll(&mut waiting, Some(&timeout));
         let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
 
@@ -128,7 +128,7 @@ impl SystemEvents {
         }
     }
 
-    /// Waits for the last of many changes, but not for ever.
+    /// Waits until a burst of changes is over, but not longer than [`NEVER_SETTLED`].
     fn settled(&mut self) -> WakeEvent {
         let begun = Instant::now();
         while begun.elapsed() < NEVER_SETTLED
@@ -138,13 +138,13 @@ impl SystemEvents {
                 return event;
             }
         }
-        // directories may be others now
+        // The burst may have created or replaced directories.
         self.watch_anew();
 
         WakeEvent::Changed
     }
 
-    /// Takes what the watch has to say; whether it is about one of the paths.
+    /// Reads the pending inotify events. Returns whether one concerns the paths.
     fn has_changed(&mut self) -> bool {
         let names: BTreeSet<&[u8]> = self
             .paths
@@ -162,8 +162,8 @@ impl SystemEvents {
         let mut is_ours = false;
 
         while let Ok(event) = events.next() {
-            // in the directory beside a path others may change too; what is below a path is always
-            // of interest, by whatever name
+            // In a parent directory, other files may change too, so the name must match. Below a
+            // path, every change counts.
             is_ours |= event
                 .file_name()
                 .is_none_or(|name| names.contains(name.to_bytes()))
@@ -195,8 +195,8 @@ impl LoopEnvironment for SystemEvents {
     }
 }
 
-/// How many watches are on directories beside paths; those come first, and the kernel numbers
-/// watches from 1.
+/// Returns the number of watches on parent directories. They are added first, and the kernel
+/// numbers watches from 1.
 fn beside(paths: &[PathBuf]) -> i32 {
     let directories: BTreeSet<PathBuf> = paths.iter().map(|path| parent(path)).collect();
     i32::try_from(directories.len()).unwrap_or(i32::MAX)
@@ -218,7 +218,7 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
     let mut open: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
     let mut watched = 0;
     while let Some(directory) = open.pop().filter(|_| watched < MOST_DIRECTORIES) {
-        // one that has gone in the meantime is told by the one above it
+        // If the directory has disappeared meanwhile, the watch on its parent reports that.
         if inotify::add_watch(&watch, &directory, CHANGES).is_err() {
             continue;
         }
@@ -234,19 +234,18 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
     Ok(watch)
 }
 
-/// Tells systemd that the first round is over, and in words how things are. Where nobody listens,
-/// nothing happens.
+/// Notifies systemd that the first round is over, with a status text. Does nothing without systemd.
 pub fn tell_ready(status: &'static str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Tells systemd that the loop ends.
+/// Notifies systemd that the loop ends.
 pub fn tell_stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Tells systemd, and does not wait for it: where nobody reads, the node is looked after all the
-/// same, and the next message says as much.
+/// Sends a notification to systemd without blocking. A lost message does no harm: the loop goes on,
+/// and the next message says the same.
 fn notify(states: &[NotifyState<'_>]) {
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let place = std::env::var_os("NOTIFY_SOCKET");
@@ -263,14 +262,14 @@ fn send(place: &OsStr, text: &[u8]) -> io::Result<()> {
     socket.send_to_addr(text, &address).map(drop)
 }
 
-/// What every file of our metrics begins with.
+/// Prefix of every metrics file that Palisade writes.
 const BEGIN: &[u8] = b"# HELP palisade_";
 
-/// Writes metrics for others to read, whole or not at all, in place of a file that has older ones.
+/// Writes a metrics file atomically, and replaces an older one.
 ///
 /// # Errors
-/// When something else is there, a symbolic link or a device for one, or its directory does not
-/// take it.
+/// If the path is anything but a metrics file of Palisade, such as a symbolic link or a device, or
+/// if the directory is not writable.
 pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
     if !may_be_replaced(path)? {
         return Err(io::Error::new(
@@ -283,7 +282,7 @@ pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
         .prefix(".palisade-")
         .tempfile_in(parent(path))?;
     file.write_all(text.as_bytes())?;
-    // whatever this process's umask is
+    // The mode must not depend on this process's umask, because the collector reads the file.
     file.as_file()
         .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
@@ -291,7 +290,7 @@ pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether nothing is there, an empty file, or one of metrics.
+/// Returns whether the path is free, an empty file, or a metrics file of Palisade.
 fn may_be_replaced(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => return Ok(false),

@@ -15,7 +15,7 @@ const PACE: LoopTiming = LoopTiming {
     retry: Duration::from_secs(1),
 };
 
-/// Tells what it was given, one after another, and then to stop.
+/// Reports the given events in order, then a stop.
 struct Script {
     events: Vec<WakeEvent>,
     waits: Vec<u64>,
@@ -77,7 +77,7 @@ fn rounds_their_reasons_and_the_waits_between() {
             ],
             &[1, 1, 30],
         ),
-        // a change begins a round at once, and does not make failures forgotten
+        // A change begins a round at once, but does not reset the count of failures.
         (
             &[Elapsed, Changed],
             &[Failed, Failed, Failed],
@@ -112,7 +112,7 @@ fn waits_grow_to_a_bound() {
     assert_eq!(slow.after(20), slow.interval);
 }
 
-/// Long enough to be an error where it is waited for in vain.
+/// A wait this long means that the test fails.
 const LONG: Duration = Duration::from_mins(10);
 
 #[test]
@@ -201,7 +201,7 @@ fn metrics_over_http() {
     }
 }
 
-/// What a client that does no harm by itself does, and what it keeps doing while it is connected.
+/// Clients that are harmless alone: what each does, and the bytes that it sends while connected.
 const BURDENS: [(&str, &[u8]); 5] = [
     ("says nothing", b""),
     ("begins a request", b"GET /metrics HTTP/1.1\r\nHost: "),
@@ -220,7 +220,7 @@ fn connect(listener: &MetricsServer, text: &[u8]) -> TcpStream {
     client
 }
 
-/// Reads to the end, or to where the server broke off.
+/// Reads to the end, or to where the server closed the connection.
 fn read_all(mut client: TcpStream) -> String {
     let mut answer = Vec::new();
     match client.read_to_end(&mut answer) {
@@ -230,7 +230,7 @@ fn read_all(mut client: TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Without a bound, and a deadline for each, these would take longer than [`LONG`].
+/// Without a limit and a deadline for each, these clients would take longer than [`LONG`].
 #[test]
 fn clients_that_do_not_go_on_keep_no_other_waiting() {
     let listener = MetricsServer::with(
@@ -242,7 +242,7 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
     )
     .unwrap();
 
-    // more than the kernel's buffers take
+    // More than the kernel's socket buffers hold.
     let text = "palisade_in_sync 1\n".repeat(1 << 20);
     listener.show(&text);
     let mut burdens = Vec::new();
@@ -256,7 +256,7 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
         );
     }
 
-    // the oldest made room
+    // The oldest connection was closed to make room.
     assert_eq!(read_all(burdens.swap_remove(0)), "");
 }
 
@@ -270,7 +270,7 @@ fn each_connection_has_a_deadline() {
     let clients: Vec<TcpStream> = (0..4).map(|_| connect(&listener, b"GET /metr")).collect();
     let mut trickling = connect(&listener, b"");
 
-    // the server ends them; none is answered
+    // The server closes the connections without an answer.
     assert!(
         clients
             .into_iter()
