@@ -1,8 +1,8 @@
-//! An apply that is taken back unless somebody confirms it.
+//! Apply with confirmation: a rollback follows unless the operator confirms in time.
 //!
-//! That something waits is a file, written before the kernel is touched. A guard, a process that
-//! outlives the terminal, takes back what is not confirmed in time. Where it is killed or the node
-//! boots, everything that works on the node does so first ([`settle`]).
+//! A file records the pending confirmation. It is written before the kernel changes. The guard, a
+//! process that outlives the terminal, rolls back after the time limit. If the guard is killed or
+//! the node reboots, the next command that changes the node rolls back first ([`settle`]).
 
 use std::path::PathBuf;
 use std::thread;
@@ -19,37 +19,38 @@ use crate::observe::ObservedKernel;
 use crate::plan::DesiredKernel;
 use crate::runner::{EntryType, Retention, Runner, RunnerFailure, ToolCall};
 
-/// Something that waits to be confirmed.
+/// A pending confirmation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PendingConfirmation {
-    /// The boot in which it was applied.
+    /// Boot id of the boot in which the bundle was applied.
     boot: String,
-    /// Until when, in milliseconds since that boot.
+    /// Deadline, in milliseconds since that boot.
     until: u64,
 }
 
-/// What came of a confirmation.
+/// Result of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfirmOutcome {
-    /// It is kept.
+    /// The applied bundle is kept.
     Kept,
-    /// Nothing waits.
+    /// No confirmation is pending.
     Nothing,
-    /// It came too late: the policy before is in force again.
+    /// The deadline has passed: the previous policy is in force again.
     TooLate(ApplyOutcome),
 }
 
-/// How long the guard sleeps at most, and between two tries to take something back.
+/// Longest sleep of the guard between two looks at the file, and the pause between two attempts to
+/// roll back.
 const NAP: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// As [`run`](crate::apply::run), but what is applied is taken back when it is not confirmed within
-/// `limit`. `guard` is the process that sees to that. Nothing waits where nothing was to be
-/// changed.
+/// Like [`run`](crate::apply::run), but rolls back unless the operator confirms within `limit`.
+/// `guard` is the command that starts the guard process. If nothing had to change, no confirmation
+/// is pending.
 ///
 /// # Errors
-/// As there; what was begun is taken back then, if it can be.
+/// As for `run`. Changes are rolled back if possible.
 pub fn run_to_be_confirmed(
     node: &mut ApplyTarget<'_>,
     wanted: &TargetBundle,
@@ -61,6 +62,7 @@ pub fn run_to_be_confirmed(
     let took_back = settle(node)?;
     let mut has_begun = false;
     let mut first = |node: &mut ApplyTarget<'_>, observed: &ObservedKernel| {
+        // A failed start must not leave a pending record.
         begin(node, wanted, observed, limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
         has_begun = true;
         Ok(())
@@ -70,7 +72,7 @@ pub fn run_to_be_confirmed(
         converge::converge_with_first_step(node, ConvergenceGoal::for_target(wanted), &mut first);
     match (brought, has_begun) {
         (Ok(outcome), true) => {
-            // the time is the user's, however long the apply took
+            // The operator gets the whole limit, however long the apply took.
             write_pending(node.runner, limit).map_err(ApplyError::NotKept)?;
             Ok(ApplyOutcome {
                 took_back,
@@ -84,7 +86,8 @@ pub fn run_to_be_confirmed(
             })
             .map_err(ApplyError::NotKept),
         (Err(error), false) => Err(error),
-        // what the kernel held before is newer than the last good bundle, or the same
+        // The snapshot is at least as new as the last good bundle, so the rollback has restored
+        // enough.
         (Err(error @ ApplyError::RolledBack { .. }), true) => Err(match forget(node.runner) {
             Ok(()) => ApplyError::TakenBack(Box::new(error)),
             Err(failure) => {
@@ -98,10 +101,10 @@ pub fn run_to_be_confirmed(
     }
 }
 
-/// Keeps what waits.
+/// Confirms a pending apply and keeps its bundle.
 ///
 /// # Errors
-/// When it cannot be kept for the next boot; it waits on then.
+/// If the bundle cannot be kept for the next boot. The confirmation stays pending then.
 pub fn confirm(node: &mut ApplyTarget<'_>) -> Result<ConfirmOutcome, ApplyError> {
     let _lock = node.lock()?;
     state_store::check(node.runner).map_err(ApplyError::Files)?;
@@ -112,6 +115,7 @@ pub fn confirm(node: &mut ApplyTarget<'_>) -> Result<ConfirmOutcome, ApplyError>
         Some(_) => {
             let waiting = state_store::bundle(node.runner, WAITING)
                 .map_err(|bad| ApplyError::Bundle(Box::new(bad)))?;
+            // Kept before the record goes: a crash in between leaves the apply pending, not lost.
             state_store::keep_good(node.runner, &waiting)
                 .and_then(|()| forget(node.runner))
                 .map_err(ApplyError::Files)?;
@@ -120,28 +124,28 @@ pub fn confirm(node: &mut ApplyTarget<'_>) -> Result<ConfirmOutcome, ApplyError>
     }
 }
 
-/// Takes back what waits, at once; none where nothing does.
+/// Rolls back a pending apply at once. Returns `None` if none is pending.
 ///
 /// # Errors
-/// When it cannot be taken back.
+/// If the rollback fails.
 pub fn undo(node: &mut ApplyTarget<'_>) -> Result<Option<ApplyOutcome>, ApplyError> {
     let _lock = node.lock()?;
     state_store::check(node.runner).map_err(ApplyError::Files)?;
     left(node.runner)?.map(|_| take_back(node)).transpose()
 }
 
-/// How long something waits yet; none where nothing does.
+/// Returns the time left to confirm, or `None` if no apply is pending.
 ///
 /// # Errors
-/// When our files cannot be read.
+/// If Palisade's files cannot be read.
 pub fn waits(node: &mut ApplyTarget<'_>) -> Result<Option<Duration>, ApplyError> {
     left(node.runner)
 }
 
-/// Waits, and takes back what is not confirmed in time. `ready` is called when the guard stands.
+/// Runs the guard: waits, and rolls back after the deadline. Calls `ready` once, at the start.
 ///
 /// # Errors
-/// When our files cannot be read. While something cannot be taken back, it is tried again.
+/// If Palisade's files cannot be read. A failed rollback is tried again.
 pub fn guard(node: &mut ApplyTarget<'_>, ready: impl FnOnce()) -> Result<(), ApplyError> {
     ready();
     loop {
@@ -149,6 +153,7 @@ pub fn guard(node: &mut ApplyTarget<'_>, ready: impl FnOnce()) -> Result<(), App
             None => return Ok(()),
             Some(Duration::ZERO) => {
                 let settled = node.lock().and_then(|_lock| settle(node));
+                // `Waiting` means that the deadline was extended meanwhile.
                 if settled.is_err_and(|error| !matches!(error, ApplyError::Waiting(_))) {
                     thread::sleep(RETRY);
                 }
@@ -158,8 +163,8 @@ pub fn guard(node: &mut ApplyTarget<'_>, ready: impl FnOnce()) -> Result<(), App
     }
 }
 
-/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something
-/// waits yet. Whether it took back.
+/// Rolls back an unconfirmed apply after its deadline, and returns whether it did. The caller holds
+/// the node lock. Fails with [`ApplyError::Waiting`] if an apply is still pending.
 pub(super) fn settle(node: &mut ApplyTarget<'_>) -> Result<bool, ApplyError> {
     match left(node.runner)? {
         None => Ok(false),
@@ -168,7 +173,7 @@ pub(super) fn settle(node: &mut ApplyTarget<'_>) -> Result<bool, ApplyError> {
     }
 }
 
-/// Before the kernel is touched.
+/// Prepares a pending apply, before the first kernel write.
 fn begin(
     node: &mut ApplyTarget<'_>,
     wanted: &TargetBundle,
@@ -179,7 +184,7 @@ fn begin(
     let holds_ours = !observed.sets.is_empty()
         || !observed.unlisted.is_empty()
         || observed.tables.values().any(|table| !table.is_empty());
-    // what cannot be read whole could not be brought back
+    // A kernel state that was not read completely could not be restored.
     if last_good(node.runner)?.is_none() && holds_ours {
         return Err(ApplyError::NoWayBack);
     }
@@ -187,12 +192,13 @@ fn begin(
     node.runner
         .write_folder(Retention::Always, WAITING, Some(wanted.folder()))
         .map_err(ApplyError::Files)?;
+    // File first, guard second: a guard that finds no file ends.
     write_pending(node.runner, limit).map_err(ApplyError::Files)?;
     start_apart(node.runner, guard).map_err(ApplyError::Files)
 }
 
-/// What systemd ends with a unit or a session are the processes of its control group; a scope is
-/// one of its own.
+/// Options of `systemd-run`. When systemd stops a unit or a session, it kills all processes of its
+/// control group. A scope is a control group of its own.
 const SCOPE: [&str; 6] = [
     "--scope",
     "--quiet",
@@ -202,8 +208,8 @@ const SCOPE: [&str; 6] = [
     "--",
 ];
 
-/// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like
-/// any other.
+/// Starts the guard in its own scope if systemd runs and permits that, or else as an ordinary
+/// process.
 fn start_apart(runner: &mut dyn Runner, guard: &ToolCall) -> Result<(), RunnerFailure> {
     let mut apart = ToolCall::new("systemd-run", &SCOPE);
     apart.arguments.push(guard.program.clone());
@@ -211,7 +217,8 @@ fn start_apart(runner: &mut dyn Runner, guard: &ToolCall) -> Result<(), RunnerFa
     runner.start(&apart).or_else(|_| runner.start(guard))
 }
 
-/// Under the lock: brings back the last good bundle, or nothing where there was none.
+/// Restores the last good bundle, or removes all policy if there is none. The caller holds the node
+/// lock.
 fn take_back(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError> {
     let outcome = match last_good(node.runner)? {
         Some(good) => converge::converge(node, ConvergenceGoal::for_target(&good)),
@@ -221,11 +228,11 @@ fn take_back(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError> {
     Ok(outcome)
 }
 
-/// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where
-/// there was none.
+/// Returns the directory of the bundle that was applied last, and the time left to confirm it.
+/// Returns `None` if there is no bundle.
 ///
 /// # Errors
-/// When our files cannot be read.
+/// If Palisade's files cannot be read.
 pub fn last_applied(
     runner: &mut dyn Runner,
 ) -> Result<Option<(PathBuf, Option<Duration>)>, ApplyError> {
@@ -238,14 +245,14 @@ pub fn last_applied(
     Ok(is_there.then(|| (runner.place(Retention::Always, name), waits)))
 }
 
-/// First that something waits: from then on the good bundle is the one.
+/// Removes the files of a pending apply. The record goes first: without it, the good bundle counts.
 pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
     runner.write(Retention::Always, PENDING, None)?;
     runner.write_folder(Retention::Always, WAITING, None)
 }
 
-/// How long something waits yet: no time, where it was applied before this boot, or nobody can say
-/// when.
+/// Returns the time left to confirm. It is zero if the apply belongs to an earlier boot, or if the
+/// file cannot be parsed.
 fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, ApplyError> {
     let Some(content) = runner
         .read(Retention::Always, PENDING)
@@ -253,11 +260,13 @@ fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, ApplyError> {
     else {
         return Ok(None);
     };
+    // A record that cannot be parsed may have expired, so it counts as expired.
     let Ok(pending) = serde_json::from_slice::<PendingConfirmation>(&content) else {
         return Ok(Some(Duration::ZERO));
     };
 
     let (boot, now) = clock(runner).map_err(ApplyError::Files)?;
+    // Uptime restarts at 0 with each boot, so deadlines of other boots are meaningless.
     let left = if pending.boot == boot {
         pending.until.saturating_sub(now)
     } else {
@@ -278,7 +287,7 @@ fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), RunnerF
     runner.write(Retention::Always, PENDING, Some(&text))
 }
 
-/// Which boot this is, and the milliseconds since it, time asleep included.
+/// Returns the boot id, and the milliseconds since boot, including suspend.
 fn clock(runner: &mut dyn Runner) -> Result<(String, u64), RunnerFailure> {
     let mut text = |file: &str| -> Result<String, RunnerFailure> {
         let content = runner

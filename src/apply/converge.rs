@@ -1,11 +1,10 @@
-//! A run to its end: the kernel holds what it is to hold, or what it held before.
+//! Runs an apply to its end: the kernel holds the desired state, or again what it held before.
 
 use crate::apply::goal::ConvergenceGoal;
 use crate::apply::journal::{PreWriteStep, RunStart};
 use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, round, state_store};
 
-/// Brings the kernel there. Where that fails behind the first write, what the kernel held before
-/// comes back.
+/// Brings the kernel to the goal. A failure after the first write rolls back.
 pub(super) fn converge(
     node: &mut ApplyTarget<'_>,
     goal: ConvergenceGoal<'_>,
@@ -13,7 +12,7 @@ pub(super) fn converge(
     bring_or_roll_back(node, goal, RunStart::default())
 }
 
-/// The same, where something is to be done before the first write.
+/// Like [`converge`], with a step that runs before the first write.
 pub(super) fn converge_with_first_step<'first>(
     node: &mut ApplyTarget<'_>,
     goal: ConvergenceGoal<'_>,

@@ -1,4 +1,4 @@
-//! Why an apply did not do what it was to do, and what to do next.
+//! Why an apply failed, and what to do next.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,89 +10,89 @@ use crate::observe::{IptablesBackend, KernelProblem};
 use crate::plan::KernelDifference;
 use crate::runner::{LOCK_FILE, ProcessSettings, Retention, Runner, RunnerFailure};
 
-/// Why an apply did not do what it was to do.
+/// Why an apply failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyError {
-    /// Another apply runs.
+    /// Another process holds the node lock.
     Locked,
-    /// An apply waits to be confirmed, for so long.
+    /// An apply is pending confirmation, for this long.
     Waiting(Duration),
-    /// The kernel cannot be seen or changed.
+    /// The kernel cannot be read or changed.
     Kernel(KernelProblem),
-    /// Our files cannot be read or written; the kernel is as it was.
+    /// Palisade's files cannot be read or written. The kernel is unchanged.
     Files(RunnerFailure),
-    /// Our files cannot be written; the kernel holds what is wanted.
+    /// Palisade's files cannot be written. The kernel holds the desired state.
     NotKept(RunnerFailure),
-    /// What was written is not what was read back, in every round.
+    /// The read-back differed from what was written, in every round.
     NotSettled(Vec<KernelDifference>),
-    /// Something of ours could not be removed.
+    /// Palisade objects could not be removed.
     Left {
-        /// What.
+        /// Names of the sets and chains.
         names: Vec<String>,
-        /// Commands that delete the rules of others that lead there.
+        /// Commands that delete the foreign rules that reference them.
         held_by: Vec<String>,
     },
-    /// Nothing of ours is in force any more, and our files cannot be removed.
+    /// No policy is in force any more, but Palisade's files cannot be removed.
     NotForgotten(RunnerFailure),
-    /// There is something of ours that no apply of ours brought there, and that could not be
-    /// brought back.
+    /// The kernel holds Palisade objects without a known bundle, so they could not be restored.
     NoWayBack,
-    /// The bundle that waits to be confirmed is bad.
+    /// The bundle that is pending confirmation is damaged.
     Bundle(Box<Diagnostic>),
-    /// The last good bundle is bad, and so nothing could be taken back.
+    /// The last good bundle is damaged, so a rollback is impossible.
     Good(Box<Diagnostic>),
-    /// It went wrong behind its first write, and what the kernel held before is enforced again.
+    /// The run failed after its first write. The kernel state from before the run is restored.
     RolledBack {
-        /// What went wrong.
+        /// The cause of the failure.
         why: Box<ApplyError>,
-        /// What is enforced now.
+        /// What the kernel enforces now.
         enforced: EnforcedState,
     },
-    /// It went wrong behind its first write, and what the kernel held before could not be brought
-    /// back.
+    /// The run failed after its first write, and the kernel state from before the run could not be
+    /// restored.
     NotRolledBack {
-        /// What went wrong.
+        /// The cause of the failure.
         why: Box<ApplyError>,
-        /// What went wrong then; none where nothing was tried, since a tool may still be writing.
+        /// Why the rollback failed. `None` if it was not tried, because a tool may still be
+        /// writing.
         then: Option<Box<ApplyError>>,
     },
-    /// It was to be confirmed, went wrong and was taken back.
+    /// An apply with confirmation failed and was rolled back.
     TakenBack(Box<ApplyError>),
-    /// It went wrong, and then taking it back went wrong.
+    /// An apply with confirmation failed, and so did its rollback.
     NotTakenBack(Box<ApplyError>, Box<ApplyError>),
 }
 
-/// What a kernel enforces of palisade, behind a run that failed.
+/// What the kernel enforces after a failed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnforcedState {
-    /// Nothing.
+    /// No Palisade policy.
     Nothing,
-    /// A node's part of a bundle, unchanged.
+    /// One node's part of a bundle, unchanged.
     Bundle {
         /// The node.
         node: String,
-        /// SHA-256 of its scripts, in hexadecimal, as
-        /// [`Wanted::scripts`](crate::apply::Wanted::scripts).
+        /// SHA-256 of its scripts, in hexadecimal, as in
+        /// [`TargetBundle::scripts`](crate::apply::TargetBundle::scripts).
         scripts: String,
     },
-    /// What the kernel held before, which is not that of the last good bundle.
+    /// The kernel state from before the run, which is not the last good bundle.
     Before,
-    /// What is wanted, and beside it what this other build of iptables held before.
+    /// The desired state, and also what this other iptables build held before.
     Both(IptablesBackend),
 }
 
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Give another bundle, or make room for our files.
+    /// Provide another bundle, or make Palisade's directories writable.
     Bad,
-    /// Look at the kernel and its tools.
+    /// Check the kernel and its tools.
     Refused,
     /// Try again later.
     Busy,
 }
 
-/// What to do about what a tool says.
+/// Advice by the messages of tools: substrings, and what to do.
 const ADVICE: [(&[&str], &str); 6] = [
     (
         &["open lock file"],
@@ -138,7 +138,7 @@ const ADVICE: [(&[&str], &str); 6] = [
 const LOOK_AGAIN: &str = "run the command by hand to see more, and apply again";
 
 impl ApplyError {
-    /// What a caller can do about it.
+    /// Returns what a caller can do about the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             ApplyError::Locked
@@ -158,7 +158,7 @@ impl ApplyError {
         }
     }
 
-    /// It in words, with what to do next. `runner` says where files are kept.
+    /// Returns the message and what to do next. `runner` supplies the paths of Palisade's files.
     pub fn diagnostic(&self, runner: &dyn Runner) -> Diagnostic {
         match self {
             ApplyError::Locked => locked(runner),
@@ -299,7 +299,7 @@ fn of_files(failure: &RunnerFailure) -> Diagnostic {
     Diagnostic::new(Code::Unwritable, said).help(help)
 }
 
-/// Something of ours is left, without a rule of ours in force.
+/// Palisade objects are left, but no Palisade rule is in force.
 fn left(names: &[String], held_by: &[String]) -> Diagnostic {
     let message = format!(
         "policy is out of force, and this could not be removed: {}",
@@ -317,7 +317,7 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
     Diagnostic::new(Code::KernelRefused, message).help(help)
 }
 
-/// Nobody can say what is enforced.
+/// The rollback of an apply with confirmation failed, too.
 fn not_taken_back(why: &ApplyError, then: &ApplyError, runner: &dyn Runner) -> Diagnostic {
     let message = format!(
         "{}; and it could not be taken back: {}",
@@ -330,6 +330,7 @@ fn not_taken_back(why: &ApplyError, then: &ApplyError, runner: &dyn Runner) -> D
     ))
 }
 
+/// The rollback failed or was not tried, so the enforced policy is unknown.
 fn not_rolled_back(why: &ApplyError, then: Option<&ApplyError>, runner: &dyn Runner) -> Diagnostic {
     let why = why.diagnostic(runner);
     let then = match then {
@@ -352,7 +353,7 @@ fn not_rolled_back(why: &ApplyError, then: Option<&ApplyError>, runner: &dyn Run
     Diagnostic::new(why.code, message).help(help)
 }
 
-/// A command of palisade's that works with the same directories.
+/// Returns a `palisade` command line with the same directories.
 fn command_line(words: &str, runner: &dyn Runner) -> String {
     let defaults = ProcessSettings::default();
     let mut command = format!("palisade {words}");
@@ -370,7 +371,7 @@ fn command_line(words: &str, runner: &dyn Runner) -> String {
     command
 }
 
-/// The command that applies the last good bundle.
+/// Returns the command that applies the last good bundle.
 fn apply_good(runner: &dyn Runner) -> String {
     command_line(
         &format!("apply {}", runner.place(Retention::Always, GOOD).display()),
@@ -428,7 +429,7 @@ mod tests {
     use super::ApplyError;
     use crate::runner::{ProcessRunner, ProcessSettings, RunnerFailure};
 
-    /// Every error whose advice leads to a directory of ours.
+    /// Returns every error whose advice names a directory.
     fn errors() -> Vec<ApplyError> {
         let full = || ApplyError::Files(RunnerFailure::Other("no room".to_owned()));
 

@@ -1,10 +1,10 @@
-//! Names of our files that more than one part of the room uses.
+//! Names of files that several modules of this room use.
 
-/// The last good bundle: of this node only.
+/// The last good bundle, which contains only this node.
 pub const GOOD: &str = "good";
-/// The bundle that waits to be confirmed.
+/// The bundle that is pending confirmation.
 pub(super) const WAITING: &str = "waiting";
-/// That something waits, and until when.
+/// The record of a pending confirmation, with its deadline.
 pub(super) const PENDING: &str = "pending.json";
-/// The bundle that the loop compiled here.
+/// The bundle that the reconcile loop compiled on this node.
 pub const COMPILED: &str = "compiled";

@@ -1,4 +1,4 @@
-//! What the kernel is to hold after a run, and which part of it counts.
+//! The goal of a run, and which part of the kernel state counts for it.
 
 use crate::apply::state_store::{self, AppliedState};
 use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, TargetBundle, scope};
@@ -6,7 +6,7 @@ use crate::observe::{ObservedKernel, TableScope, ToolSettings, kernel};
 use crate::plan::{DesiredKernel, PrintCache};
 use crate::ruleset::TableKind;
 
-/// What the kernel is to hold.
+/// The goal of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConvergenceGoal<'goal> {
     pub(super) desired: &'goal DesiredKernel,
@@ -18,17 +18,17 @@ pub(super) struct ConvergenceGoal<'goal> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GoalKind {
-    /// A bundle's sets and chains.
+    /// The sets and chains of a bundle.
     Bundle,
-    /// Nothing of ours.
+    /// Nothing of Palisade.
     Nothing,
-    /// No chains of ours; sets stay.
+    /// No Palisade chains; sets stay.
     NoChains,
-    /// What was observed before a run.
+    /// The state that was observed before a run.
     Before {
-        /// In these tables.
+        /// The tables that were read.
         scope: TableScope,
-        /// And whether sets were looked at, too.
+        /// Whether sets were read, too.
         has_sets: bool,
     },
 }
@@ -45,7 +45,7 @@ impl<'goal> ConvergenceGoal<'goal> {
         }
     }
 
-    /// Nothing of ours.
+    /// Goal: nothing of Palisade. `nothing` is the empty state.
     pub(super) fn nothing(nothing: &'goal DesiredKernel) -> Self {
         Self {
             desired: nothing,
@@ -56,7 +56,7 @@ impl<'goal> ConvergenceGoal<'goal> {
         }
     }
 
-    /// No chains of ours.
+    /// Goal: no Palisade chains. `nothing` is the empty state.
     pub(super) fn no_chains(nothing: &'goal DesiredKernel) -> Self {
         Self {
             sort: GoalKind::NoChains,
@@ -64,7 +64,7 @@ impl<'goal> ConvergenceGoal<'goal> {
         }
     }
 
-    /// What was observed in a scope before a run, with sets or without.
+    /// Goal: the state observed before a run, in these tables, with or without sets.
     pub(super) fn before(before: &'goal DesiredKernel, scope: TableScope, has_sets: bool) -> Self {
         Self {
             sort: GoalKind::Before { scope, has_sets },
@@ -72,7 +72,7 @@ impl<'goal> ConvergenceGoal<'goal> {
         }
     }
 
-    /// Which tables are looked at.
+    /// Returns which tables to read.
     pub(super) fn scope(&self, last: Option<&AppliedState>) -> TableScope {
         match self.sort {
             GoalKind::Bundle => scope(last, self.early),
@@ -81,7 +81,7 @@ impl<'goal> ConvergenceGoal<'goal> {
         }
     }
 
-    /// The kernel as far as it matters.
+    /// Reads the part of the kernel state that counts.
     pub(super) fn observe(
         &self,
         node: &mut ApplyTarget<'_>,
@@ -105,7 +105,7 @@ impl<'goal> ConvergenceGoal<'goal> {
 }
 
 impl ConvergenceGoal<'_> {
-    /// Keeps in mind what was written. Where that fails, the next apply writes more than it must.
+    /// Records what was written. If that fails, the next apply writes more than necessary.
     pub(super) fn remember(
         &self,
         node: &mut ApplyTarget<'_>,

@@ -1,24 +1,24 @@
-//! What a kernel holds, and what an apply would do about it.
+//! Reads a kernel, and plans what an apply would do.
 
 use crate::apply::{ApplyError, ApplyTarget, TargetBundle, scope, state_store};
 use crate::observe::{ObservedKernel, ToolSettings, kernel};
 use crate::plan::{Plan, between};
 
-/// What the kernel holds, and what is to be done about it.
+/// The kernel state, and what an apply would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// The calls that were used.
+    /// The tools that were used.
     pub tools: ToolSettings,
-    /// What the kernel holds.
+    /// The kernel state.
     pub observed: ObservedKernel,
-    /// What would be done.
+    /// The plan to the desired state.
     pub plan: Plan,
 }
 
-/// Looks at the kernel, when no apply is under way, and writes nothing.
+/// Reads the kernel and plans, without writing. Waits for a running apply first.
 ///
 /// # Errors
-/// When it cannot be seen, or an apply does not end in time.
+/// If the kernel cannot be read, or if another apply does not end in time.
 pub fn inspect(
     node: &mut ApplyTarget<'_>,
     wanted: &TargetBundle,

@@ -1,11 +1,13 @@
-//! A [`Plan`](crate::plan::Plan) to the kernel, through one [`Runner`].
+//! Executes a [`Plan`](crate::plan::Plan) on the kernel, through one [`Runner`].
 //!
-//! In: a node's part of a bundle ([`TargetBundle`]), and the [`Runner`]. Out: an [`ApplyOutcome`],
-//! once the kernel was read back and holds what is wanted, or an [`ApplyError`] that says what to
-//! do next. One apply at a time; an apply that is killed leaves a state from which the next one
-//! goes on. Absent: what scripts mean, and which order is safe (`plan`).
+//! In: one node's part of a bundle ([`TargetBundle`]), and the [`Runner`]. Out: an
+//! [`ApplyOutcome`], after a read-back has shown that the kernel holds the desired state; or an
+//! [`ApplyError`], which says what to do next. Only one apply runs at a time. After a killed apply,
+//! the next one continues from the state that it left. Absent: the meaning of scripts, and safe
+//! orders (`plan`).
 //!
-//! Cost: two looks at the kernel and the calls of the plan; one look where nothing is to be done.
+//! Cost: two readings of the kernel and the calls of the plan; one reading if there is nothing to
+//! do.
 
 mod confirm;
 mod converge;
@@ -40,33 +42,32 @@ use goal::ConvergenceGoal;
 use journal::RunStart;
 use state_store::AppliedState;
 
-/// The node that is worked on.
+/// The node to change.
 pub struct ApplyTarget<'run> {
-    /// Its world.
+    /// Access to the node: processes, files, locks.
     pub runner: &'run mut dyn Runner,
-    /// How.
+    /// Settings of the run.
     pub settings: ApplySettings,
 }
 
-/// How a node is worked on.
+/// Settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApplySettings {
-    /// The build of iptables; none to find out.
+    /// The iptables build. `None` to detect it.
     pub backend: Option<IptablesBackend>,
     /// How long to wait for another apply, and for the xtables lock.
     pub wait: Duration,
-    /// Whether chains of ours in the other build of iptables give way to the new ones, in place of
-    /// an error.
+    /// Whether to remove Palisade chains from the other iptables build, instead of failing.
     pub takes_over: bool,
 }
 
-/// Brings the kernel to what is wanted, and keeps it for the next boot. Where something was not
-/// confirmed in time and cannot be taken back, since the last good bundle is damaged, this one
-/// takes the place of both.
+/// Brings the kernel to the desired state, and keeps the bundle for the next boot. If an earlier
+/// apply was not confirmed in time, it is rolled back first. If that rollback is impossible because
+/// the last good bundle is damaged, this bundle replaces both.
 ///
 /// # Errors
-/// When it cannot. The kernel holds what it held before; where that cannot be brought back, the
-/// error says so, and the next run goes on from what there is.
+/// If the kernel or Palisade's files cannot be changed. The kernel then holds what it held before.
+/// If the rollback fails too, the error says so, and the next run continues from the actual state.
 pub fn run(node: &mut ApplyTarget<'_>, wanted: &TargetBundle) -> Result<ApplyOutcome, ApplyError> {
     let _lock = node.lock()?;
     state_store::check(node.runner).map_err(ApplyError::Files)?;
@@ -80,10 +81,12 @@ pub fn run(node: &mut ApplyTarget<'_>, wanted: &TargetBundle) -> Result<ApplyOut
         ..converge::converge(node, ConvergenceGoal::for_target(wanted))?
     };
 
+    // The new chains are in force already, so policy has no gap.
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
 
+    // Kept only after success: a boot and a rollback restore this bundle.
     state_store::keep_good(node.runner, wanted).map_err(ApplyError::NotKept)?;
     if gave_up {
         confirm::forget(node.runner).map_err(ApplyError::NotKept)?;
@@ -92,7 +95,7 @@ pub fn run(node: &mut ApplyTarget<'_>, wanted: &TargetBundle) -> Result<ApplyOut
     Ok(outcome)
 }
 
-/// Takes our chains out of the other build of iptables, if there are any.
+/// Removes Palisade's chains from the other iptables build, if there are any.
 fn clear_other(node: &mut ApplyTarget<'_>, outcome: &mut ApplyOutcome) -> Result<(), ApplyError> {
     let tools = state_store::tools(node)?;
     let other = match refuse_other(node.runner, tools) {
@@ -122,10 +125,10 @@ fn clear_other(node: &mut ApplyTarget<'_>, outcome: &mut ApplyOutcome) -> Result
     }
 }
 
-/// The host's name.
+/// Returns the host's name, or `None` if it is empty or unknown.
 ///
 /// # Errors
-/// When the kernel does not say.
+/// If `/proc/sys/kernel/hostname` cannot be read.
 pub fn host_name(runner: &mut dyn Runner) -> Result<Option<String>, RunnerFailure> {
     let name = runner.read(Retention::Kernel, "sys/kernel/hostname")?;
     Ok(name
@@ -134,7 +137,8 @@ pub fn host_name(runner: &mut dyn Runner) -> Result<Option<String>, RunnerFailur
 }
 
 impl ApplyTarget<'_> {
-    /// Waits for another apply.
+    /// Acquires the node lock. Fails with [`ApplyError::Locked`] if another process holds it too
+    /// long.
     pub(crate) fn lock(&mut self) -> Result<NodeLock, ApplyError> {
         self.runner
             .lock(self.settings.wait)
@@ -142,7 +146,7 @@ impl ApplyTarget<'_> {
             .ok_or(ApplyError::Locked)
     }
 
-    /// Waits for another apply, to look at no half of it.
+    /// Acquires the lock in shared mode, so that no apply changes the node during a reading.
     fn lock_to_look(&mut self) -> Result<NodeLock, ApplyError> {
         self.runner
             .lock_to_look(self.settings.wait)
@@ -151,7 +155,7 @@ impl ApplyTarget<'_> {
     }
 }
 
-/// Which tables there may be something of ours in.
+/// Returns which tables may contain Palisade's chains.
 fn scope(remembered: Option<&AppliedState>, wants_early: bool) -> TableScope {
     match remembered {
         Some(remembered) if !remembered.early && !wants_early => TableScope::Filter,

@@ -1,4 +1,4 @@
-//! What an apply did.
+//! Result of an apply.
 
 use std::fmt;
 
@@ -8,57 +8,57 @@ use crate::apply::Inspection;
 use crate::observe::IptablesBackend;
 use crate::plan::{HookProblem, KernelDifference};
 
-/// What an apply did.
+/// Result of an apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyOutcome {
-    /// The node; empty where nothing was to be left of any.
+    /// The node's name. Empty after an uninstall.
     pub node: String,
-    /// The build of iptables.
+    /// The iptables build.
     pub backend: IptablesBackend,
-    /// What differed before.
+    /// Differences before the apply.
     pub counts: DifferenceCounts,
-    /// Calls that wrote.
+    /// Number of calls that wrote.
     pub calls: usize,
-    /// How often was written before it held; 0 where it held already.
+    /// Number of write rounds until the kernel was in sync. 0 if it was in sync before.
     pub rounds: usize,
-    /// What is no longer used and could not be removed yet.
+    /// Unused objects that could not be removed yet, with the reasons.
     pub left: Vec<String>,
-    /// Whether an apply that nobody confirmed in time was taken back first.
+    /// Whether an unconfirmed earlier apply was rolled back first.
     pub took_back: bool,
-    /// Whether one could not be taken back, since the last good bundle was damaged, and this one
-    /// took the place of both.
+    /// Whether the last good bundle was damaged, so that this bundle replaced it and an unconfirmed
+    /// apply.
     pub gave_up: bool,
-    /// The last look at the kernel, which found what is wanted; none where something was removed
-    /// behind it. It is as large as the kernel's sets.
+    /// The last reading of the kernel, which was in sync. `None` if objects were removed after it.
+    /// As large as the kernel's sets.
     pub look: Option<Box<Inspection>>,
 }
 
-/// How much differed.
+/// Number of differences by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DifferenceCounts {
-    /// Sets that were missing, or of another type.
+    /// Sets that were missing, or had another type.
     pub sets_made: usize,
-    /// Sets whose members differed.
+    /// Sets with other members.
     pub sets_changed: usize,
-    /// Members that were missing from those.
+    /// Members missing from these sets.
     pub members_added: usize,
-    /// Members that were too many in those.
+    /// Extra members of these sets.
     pub members_removed: usize,
-    /// Sets that nobody wants.
+    /// Unwanted sets.
     pub sets_removed: usize,
     /// Chains that were missing, or had other rules.
     pub chains_written: usize,
-    /// Chains that nobody wants.
+    /// Unwanted chains.
     pub chains_removed: usize,
-    /// Jumps from the kernel's chains that were not right.
+    /// Hooks in built-in chains that were missing, moved or changed.
     pub jumps: usize,
-    /// Such jumps that nobody wants.
+    /// Unwanted hooks.
     pub jumps_removed: usize,
 }
 
 impl DifferenceCounts {
-    /// Counts differences.
+    /// Counts differences. Several differing rules of a chain count as one chain.
     pub fn from_differences(differences: &[KernelDifference]) -> Self {
         let mut counts = Self::default();
         let mut chain = None;
@@ -79,6 +79,7 @@ impl DifferenceCounts {
                 KernelDifference::Rule {
                     table, chain: name, ..
                 } => {
+                    // Differing rules of one chain follow each other in the list.
                     let is_new = chain.replace((table, name)) != Some((table, name));
                     counts.chains_written += usize::from(is_new);
                 }
@@ -109,18 +110,19 @@ impl ApplyOutcome {
         }
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub fn is_in_sync(&self) -> bool {
         self.calls == 0
     }
 
-    /// The same node by the other build of iptables.
+    /// Adds the result of a run on the same node with the other iptables build.
     pub(super) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.rounds = self.rounds.max(other.rounds);
         self.left = other.left;
         self.look = None;
         let (mine, its) = (&mut self.counts, other.counts);
+        // Both builds list the same sets, so a sum would count them twice.
         mine.sets_removed = mine.sets_removed.max(its.sets_removed);
         mine.chains_removed += its.chains_removed;
         mine.jumps += its.jumps;
@@ -129,7 +131,7 @@ impl ApplyOutcome {
 }
 
 impl fmt::Display for DifferenceCounts {
-    /// `3 sets made, 2 sets changed (+4 -1 members), 12 chains written`.
+    /// Formats `3 sets made, 2 sets changed (+4 -1 members), 12 chains written`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let members = format!(
             " changed (+{} -{} members)",

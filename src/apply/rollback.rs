@@ -1,7 +1,7 @@
-//! What a kernel held before a run: it comes back where the run fails behind its first write.
+//! Rollback: restores the kernel state from before a run that failed after its first write.
 //!
-//! In: what was observed before that write. Out: the error of the run, with what is enforced now.
-//! The way back is a plan like any other, and so the law of plans holds on it.
+//! In: the observed state from before that write. Out: the error of the run, with the state that is
+//! enforced now. A rollback is an ordinary plan, so the invariant of plans holds for it.
 
 use crate::apply::goal::ConvergenceGoal;
 use crate::apply::journal::{KernelSnapshot, RollbackJournal, RunStart};
@@ -13,11 +13,12 @@ use crate::plan::{DesiredKernel, PrintCache, between, remember};
 use crate::runner::RunnerFailure;
 
 impl RollbackJournal {
-    /// Brings back what the kernel held before the run, which failed with `error`; the error with
-    /// what is enforced now. Where nothing was written, that is the error itself.
+    /// Restores the kernel state from before the run, which failed with `error`. Returns the error
+    /// with the state that is enforced now, or `error` itself if nothing was written.
     pub(super) fn roll_back(self, node: &mut ApplyTarget<'_>, error: ApplyError) -> ApplyError {
         let Some(before) = self.0 else { return error };
         let why = Box::new(error);
+        // A stuck process cannot be killed and may still write, so any write now could be undone.
         if matches!(
             *why,
             ApplyError::Kernel(KernelProblem::NoAnswer(RunnerFailure::Stuck(..)))
@@ -36,7 +37,7 @@ impl RollbackJournal {
 }
 
 impl KernelSnapshot {
-    /// Brings it back, and says what that is.
+    /// Restores the snapshot, and returns what is enforced now.
     fn bring_back(self, node: &mut ApplyTarget<'_>) -> Result<EnforcedState, ApplyError> {
         let desired = DesiredKernel::of_kernel(&self.observed);
         let goal = ConvergenceGoal::before(&desired, self.scope, self.has_sets);
@@ -48,6 +49,7 @@ impl KernelSnapshot {
             return Ok(EnforcedState::Before);
         };
 
+        // Restored sets may be in other slots, so the tools print other rules.
         if outcome.rounds > 0 {
             self.remember(node, &good, &last);
         }
@@ -58,7 +60,7 @@ impl KernelSnapshot {
         })
     }
 
-    /// The last good bundle, and what is remembered of it, if it is what the kernel held.
+    /// Returns the last good bundle and its recorded state, if the snapshot equals it.
     fn good(&self, node: &mut ApplyTarget<'_>) -> Option<(TargetBundle, AppliedState)> {
         let good = last_good(node.runner).ok()??;
         let last = self
@@ -69,8 +71,8 @@ impl KernelSnapshot {
         plan.is_in_force().then_some((good, last))
     }
 
-    /// Keeps in mind how the tools print what was brought back, where sets have other names than
-    /// before. Where that fails, the next apply writes more than it must.
+    /// Updates the print cache for restored sets in other slots. If that fails, the next apply
+    /// writes more than necessary.
     fn remember(&self, node: &mut ApplyTarget<'_>, good: &TargetBundle, last: &AppliedState) {
         let Ok(now) = kernel(node.runner, self.tools, self.scope) else {
             return;

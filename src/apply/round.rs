@@ -1,4 +1,4 @@
-//! Look, write, look again, until the kernel holds what it is to hold.
+//! Reads, plans and writes in rounds, until the kernel holds the desired state.
 
 use std::thread;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::observe::{KernelProblem, ObservedKernel, ToolSettings, ask_all, refus
 use crate::plan::{Plan, PlanStep, PrintCache, StepWeight, between, remember_and_plan};
 use crate::runner::RunnerFailure;
 
-/// How often is written before we give up: others may write between.
+/// Maximum number of write rounds. Other programs may write between them.
 const MOST_ROUNDS: usize = 3;
 
-/// How often, and after how long, something unused is tried to be removed: nf_tables lets go of
-/// what it no longer needs a little later.
+/// How often to try to remove an unused object, and the pause between attempts: nf_tables releases
+/// references a little after the transaction.
 const REMOVALS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// Brings the kernel there by a build of iptables. Where that fails, it may hold a part of it, and
-/// the journal has what it held before.
+/// Brings the kernel to the goal with one iptables build. After a failure the kernel may hold a
+/// part of it, and the journal holds the previous state.
 pub(super) fn converge_with(
     node: &mut ApplyTarget<'_>,
     goal: ConvergenceGoal<'_>,
@@ -35,6 +35,8 @@ pub(super) fn converge_with(
         backend,
         ..PrintCache::default()
     };
+    // A rollback needs no print cache: its desired rules were read back, so they are in the tools'
+    // form.
     let known = last
         .as_ref()
         .filter(|_| !matches!(goal.sort, GoalKind::Before { .. }));
@@ -56,6 +58,7 @@ pub(super) fn converge_with(
             outcome.counts = DifferenceCounts::from_differences(&plan.differences);
             prepare(node, tools, goal, &observed, &plan, last.as_ref(), start)?;
         }
+        // The reading shows the desired policy. Only removals remain.
         if plan.is_in_force() {
             outcome.rounds = round;
             remove(node, &plan, &mut outcome);
@@ -89,7 +92,7 @@ pub(super) fn converge_with(
     Err(ApplyError::NotSettled(Vec::new()))
 }
 
-/// Makes the calls without which the plan fails; how many they were.
+/// Makes the calls that the plan depends on. Returns their number.
 fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyError> {
     let mut count = 0;
     for step in plan
@@ -102,7 +105,7 @@ fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyErro
         let answers = ask_all(node.runner, &calls);
         let mut problems: Vec<KernelProblem> =
             answers.into_iter().filter_map(Result::err).collect();
-        // of calls that ran at once, one that may still write says most
+        // Of several failures, a stuck process is the most important one: it may still write.
         problems.sort_by_key(|problem| {
             !matches!(problem, KernelProblem::NoAnswer(RunnerFailure::Stuck(..)))
         });
@@ -114,7 +117,7 @@ fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyErro
     Ok(count)
 }
 
-/// What is to be done before the first write.
+/// Does what must precede the first write.
 fn prepare(
     node: &mut ApplyTarget<'_>,
     tools: ToolSettings,
@@ -128,6 +131,7 @@ fn prepare(
         return Ok(());
     }
 
+    // Packets would traverse the rules of both builds.
     if goal.sort == GoalKind::Bundle && !node.settings.takes_over {
         refuse_other(node.runner, tools).map_err(ApplyError::Kernel)?;
     }
@@ -141,7 +145,8 @@ fn prepare(
     }
 
     match last {
-        // killed behind the write, we would not look there again
+        // Recorded before the write. Otherwise a killed apply would leave early tables that the
+        // next one does not read.
         Some(last) if goal.early && !last.early => state_store::remember(
             node.runner,
             &AppliedState {
@@ -154,8 +159,7 @@ fn prepare(
     }
 }
 
-/// Removes what is no longer used. What cannot be removed is told, and tried again with the next
-/// apply.
+/// Removes unused objects. Failures are reported in the outcome, and the next apply tries again.
 fn remove(node: &mut ApplyTarget<'_>, plan: &Plan, outcome: &mut ApplyOutcome) {
     for step in &plan.steps {
         outcome.calls += step.calls.len();
@@ -167,7 +171,7 @@ fn remove(node: &mut ApplyTarget<'_>, plan: &Plan, outcome: &mut ApplyOutcome) {
     }
 }
 
-/// Tries calls until none fails or it is enough; gives why those do that still fail.
+/// Tries calls until all succeed or the attempts are used up. Returns the remaining problems.
 fn try_removal(node: &mut ApplyTarget<'_>, step: &PlanStep) -> Vec<KernelProblem> {
     let (mut left, mut problems) = (step.calls.clone(), Vec::new());
     for attempt in 0..REMOVALS {

@@ -1,4 +1,5 @@
-//! Our files: what was written last, until the next boot, and the last good bundle, beyond it.
+//! Palisade's files: the applied state, kept until reboot, and the last good bundle, kept beyond
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,23 +18,23 @@ const MEMORY: &str = "memory.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AppliedState {
-    /// Whether there may be something of ours in other tables than the filter tables.
+    /// Whether tables other than the filter tables may contain Palisade objects.
     pub(super) early: bool,
     /// How the tools print what was written.
     pub(super) memory: PrintCache,
 }
 
-/// What the kernel was brought to last.
+/// The scripts that the kernel was brought to last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenState {
-    /// The node.
+    /// The node's name.
     pub node: String,
-    /// SHA-256 of its scripts, in hexadecimal, as [`TargetBundle::scripts`].
+    /// SHA-256 of its scripts, in hexadecimal, as in [`TargetBundle::scripts`].
     pub scripts: String,
 }
 
-/// What the kernel was brought to last since it booted, by either build, whether it was kept for
-/// the next boot or not; none where that is not known.
+/// Returns what the kernel was brought to last since boot, by either build, whether or not it was
+/// kept for the next boot. Returns `None` if that is unknown.
 pub fn last_written(runner: &mut dyn Runner) -> Option<WrittenState> {
     last(runner).map(|AppliedState { memory, .. }| WrittenState {
         node: memory.node,
@@ -41,10 +42,10 @@ pub fn last_written(runner: &mut dyn Runner) -> Option<WrittenState> {
     })
 }
 
-/// The bundle that was applied last without fail, and is confirmed; none where there was none.
+/// Returns the last bundle that was applied successfully and confirmed, or `None` if there is none.
 ///
 /// # Errors
-/// When it cannot be read, or is damaged.
+/// If it cannot be read, or is damaged.
 pub fn last_good(runner: &mut dyn Runner) -> Result<Option<TargetBundle>, ApplyError> {
     let good = has_good(runner).then(|| bundle(runner, GOOD));
     good.transpose()
@@ -52,18 +53,18 @@ pub fn last_good(runner: &mut dyn Runner) -> Result<Option<TargetBundle>, ApplyE
 }
 
 pub(super) fn bundle(runner: &mut dyn Runner, name: &str) -> Result<TargetBundle, Diagnostic> {
-    // the way to a bundle of ours leads through no link, as that to a user's may
+    // The path to Palisade's own bundle must contain no symbolic link. The path to a user's bundle
+    // may.
     runner
         .check(Retention::Always, name, EntryType::Folder)
         .map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
     let bundle = BundleOnDisk::open(&runner.place(Retention::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
-    // whoever applied it allowed the extensions that it has
+    // The apply that kept this bundle has allowed its extensions.
     TargetBundle::read(&bundle, &node, &ExtensionSet::every())
 }
 
-/// What was written last, by this build; none where that is not known, which makes a plan no less
-/// right.
+/// Returns what this build wrote last, or `None` if that is unknown. A plan is correct without it.
 pub(super) fn remembered(
     runner: &mut dyn Runner,
     backend: IptablesBackend,
@@ -87,7 +88,8 @@ pub(super) fn remember(
     runner.write(Retention::UntilBoot, MEMORY, Some(&text))
 }
 
-/// How the kernel is asked: by the build that is set, that was used last, or that is installed.
+/// Returns how to call the tools: with the configured build, or else the last used one, or else the
+/// installed one.
 pub(super) fn tools(node: &mut ApplyTarget<'_>) -> Result<ToolSettings, ApplyError> {
     let last = last(node.runner)
         .and_then(|remembered| IptablesBackend::from_word(&remembered.memory.backend));
@@ -99,8 +101,8 @@ pub(super) fn tools(node: &mut ApplyTarget<'_>) -> Result<ToolSettings, ApplyErr
     Ok(ToolSettings { backend, lock_wait })
 }
 
-/// The node whose policy was applied here last: in this boot, or else before it; none where that is
-/// not known.
+/// Returns the node whose policy was applied here last, in this boot or before. Returns `None` if
+/// that is unknown.
 pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
     let written = last_written(runner).map(|written| written.node);
     written.or_else(|| {
@@ -115,7 +117,7 @@ pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
     })
 }
 
-/// Keeps a bundle for the next boot, if it is not kept already, byte by byte.
+/// Keeps a bundle for the next boot, unless the same bytes are kept already.
 pub(super) fn keep_good(
     runner: &mut dyn Runner,
     wanted: &TargetBundle,
@@ -130,15 +132,15 @@ pub(super) fn keep_good(
     }
 }
 
-/// Whether anything stands in the place of the last good bundle, whole or damaged: what is no file
-/// cannot be read as one.
+/// Returns whether anything exists at the path of the last good bundle, intact or damaged. Reading
+/// a directory as a file fails, so any result other than "not found" means that something exists.
 pub(super) fn has_good(runner: &mut dyn Runner) -> bool {
     runner.read(Retention::Always, GOOD) != Ok(None)
 }
 
-/// What is kept, but the lock's file.
+/// All kept files and directories, except the lock file, in the order of removal.
 const KEPT: [(Retention, &str, EntryType); 5] = [
-    // first that something waits: from then on the good bundle is the one
+    // The record of a pending apply goes first: without it, the good bundle counts.
     (Retention::Always, PENDING, EntryType::File),
     (Retention::Always, WAITING, EntryType::Folder),
     (Retention::Always, GOOD, EntryType::Folder),
@@ -146,15 +148,15 @@ const KEPT: [(Retention, &str, EntryType); 5] = [
     (Retention::UntilBoot, MEMORY, EntryType::File),
 ];
 
-/// Before the kernel is touched: whether what is kept may be written, since nothing that palisade
-/// did not write is there.
+/// Checks, before any kernel write, that all kept files may be written: nothing that Palisade did
+/// not write is in their places.
 pub(super) fn check(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
     KEPT.into_iter()
         .try_for_each(|(keep, name, sort)| runner.check(keep, name, sort))
 }
 
-/// Removes what we keep, but the lock's file, which others may wait on. What can be removed is,
-/// also where something else cannot.
+/// Removes all kept files, except the lock file, on which other processes may wait. Continues after
+/// a failure, and returns the first one.
 pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
     let removed = KEPT.map(|(keep, name, sort)| match sort {
         EntryType::File => runner.write(keep, name, None),

@@ -1,4 +1,4 @@
-//! What a bundle says of one node.
+//! One node's part of a bundle.
 
 use sha2::{Digest, Sha256};
 
@@ -12,33 +12,33 @@ use crate::runner::FileTree;
 /// One node's part of a bundle, checked.
 #[derive(Debug)]
 pub struct TargetBundle {
-    /// The node.
+    /// The node's name.
     pub node: String,
-    /// What its kernel is to hold.
+    /// The desired state of its kernel.
     pub desired: DesiredKernel,
     /// SHA-256 of its scripts, in hexadecimal.
     pub scripts: String,
-    /// The bundle that has this node only.
+    /// The files of a bundle with only this node.
     folder: FileTree,
-    /// The extensions that its scripts may have.
+    /// The extensions that its scripts may use.
     allowed: ExtensionSet,
 }
 
-/// How a node's name was found out.
+/// Where the node's name comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeNameSource {
-    /// The user says so.
+    /// The user specified it.
     Asked,
-    /// It is the host's name.
+    /// It equals the host's name.
     Host,
-    /// Its policy was applied here last, and the bundle has no other node.
+    /// Its policy was applied here last, and the bundle contains only this node.
     Last,
 }
 
-/// What is known of which node this is.
+/// What is known about the identity of this node.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NodeNameHints<'known> {
-    /// The node that the user says it is.
+    /// The name that the user specified.
     pub asked: Option<&'known str>,
     /// The host's name.
     pub host: Option<&'known str>,
@@ -46,12 +46,12 @@ pub struct NodeNameHints<'known> {
     pub last: Option<&'known str>,
 }
 
-/// Which node of a bundle this is: the one that is asked for, else the one of the host's name, else
-/// the bundle's only one, if that is the one whose policy was applied here last. That a bundle has
-/// one node only says nothing of whose it is.
+/// Chooses the node of a bundle: the specified one; or else the one with the host's name; or else
+/// the only node of the bundle, if its policy was applied here last. A bundle with one node alone
+/// does not prove that it is for this host.
 ///
 /// # Errors
-/// When the bundle has nothing for that node.
+/// If the bundle has no such node.
 pub fn node_of(
     bundle: &BundleOnDisk,
     known: NodeNameHints<'_>,
@@ -72,7 +72,7 @@ pub fn node_of(
         .ok_or_else(refused)
 }
 
-/// That a bundle has nothing for this node.
+/// Error: the bundle has nothing for this node.
 fn not_of(nodes: &[&str], known: NodeNameHints<'_>) -> Diagnostic {
     let host = known.host.unwrap_or_default();
     let held = known.last.map_or_else(String::new, |last| {
@@ -105,7 +105,7 @@ fn not_of(nodes: &[&str], known: NodeNameHints<'_>) -> Diagnostic {
     Diagnostic::new(Code::BundleOfOthers, message).help(help)
 }
 
-/// `n1, n2, n3 and 5 more`.
+/// Formats `n1, n2, n3 and 5 more`.
 fn list(nodes: &[&str]) -> String {
     const NAMED: usize = 3;
     match nodes.len() {
@@ -120,12 +120,12 @@ fn list(nodes: &[&str]) -> String {
 }
 
 impl TargetBundle {
-    /// Reads a node's scripts and compares them with their digests. They may have the extensions
-    /// that are allowed.
+    /// Reads a node's scripts, and checks their digests and grammar. The scripts may use the
+    /// allowed extensions.
     ///
     /// # Errors
-    /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would
-    /// not have written.
+    /// If a script cannot be read, differs from the index, or contains a line that Palisade does
+    /// not write.
     pub fn read(
         bundle: &BundleOnDisk,
         node: &str,
@@ -175,22 +175,22 @@ impl TargetBundle {
         })
     }
 
-    /// The bundle that has this node only, by its files.
+    /// Returns the files of a bundle with only this node.
     pub fn folder(&self) -> &FileTree {
         &self.folder
     }
 
-    /// The text of a script, by its file name.
+    /// Returns the text of a script by its file name, or `None` if there is none.
     pub fn text(&self, file: &str) -> Option<&str> {
         self.folder
             .get(&format!("nodes/{}/{file}", self.node))
             .and_then(|text| std::str::from_utf8(text).ok())
     }
 
-    /// Its scripts, read again: what is to be in force takes no memory for what is asked rarely.
+    /// Reads the scripts again. They are not kept in memory, because callers need them rarely.
     ///
     /// # Errors
-    /// None in practice, since they were read before.
+    /// None in practice, because [`TargetBundle::read`] has accepted the same bytes.
     pub fn checked(&self) -> Result<CheckedScripts, ScriptError> {
         let folder = format!("nodes/{}/", self.node);
         let file = |(path, text): (&'_ String, &'_ Vec<u8>)| -> Option<(String, String)> {
@@ -204,7 +204,7 @@ impl TargetBundle {
         CheckedScripts::read(texts, &self.allowed)
     }
 
-    /// Whether it has chains in other tables than the filter tables.
+    /// Returns whether the bundle has tables other than the filter tables.
     pub(super) fn has_early_tables(&self) -> bool {
         self.desired
             .tables

@@ -1,4 +1,4 @@
-//! Everything of ours out of the kernel.
+//! Removes all Palisade objects from the kernel.
 
 use crate::apply::goal::ConvergenceGoal;
 use crate::apply::journal::RunStart;
@@ -11,11 +11,12 @@ use crate::observe::{
 use crate::plan::DesiredKernel;
 use crate::ruleset::{is_ours, lines};
 
-/// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
+/// Removes all Palisade objects from the kernel, in both iptables builds, and then Palisade's
+/// files.
 ///
 /// # Errors
-/// When something is left. Our files are gone also then, unless rules of ours are left: no boot is
-/// to bring back what was taken away.
+/// If some object is left. The files are removed also then, unless Palisade rules are left, so that
+/// no boot brings the policy back.
 pub fn uninstall(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError> {
     let _lock = node.lock()?;
     let tools = tools(node)?;
@@ -47,7 +48,8 @@ pub fn uninstall(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError>
     }
 }
 
-/// What both builds hold; sets are no build's, and told with the first.
+/// Returns what both builds hold. Sets belong to neither build, so only the first result contains
+/// them.
 fn see_both(
     node: &mut ApplyTarget<'_>,
     tools: ToolSettings,
@@ -73,7 +75,7 @@ fn see_both(
     Ok(seen)
 }
 
-/// `chain pal-FORWARD`, `set pal-local4`.
+/// Formats names as `chain pal-FORWARD`, `set pal-local4`.
 fn names(seen: &ObservedKernel) -> Vec<String> {
     let chains = seen
         .tables
@@ -89,7 +91,7 @@ fn names(seen: &ObservedKernel) -> Vec<String> {
     chains.chain(sets).collect()
 }
 
-/// What is behind these words of a rule may be a chain or a set.
+/// Options whose value is a chain or a set.
 const LEADS: [&str; 6] = [
     "-j",
     "-g",
@@ -99,14 +101,14 @@ const LEADS: [&str; 6] = [
     "--map-set",
 ];
 
-/// The commands that would delete the rules of others that lead to something of ours, as far as
-/// they can be seen.
+/// Returns the commands that would delete the foreign rules that reference Palisade objects, as far
+/// as they can be listed.
 fn held_by(node: &mut ApplyTarget<'_>, tools: ToolSettings) -> Vec<String> {
     let mut commands = Vec::new();
     for backend in [tools.backend, tools.backend.other()] {
         for family in Family::BOTH {
             let call = ToolSettings { backend, ..tools }.save(family, None);
-            // a build that is not installed holds nothing that could be told of
+            // A build that is not installed cannot be listed, so it contributes no commands.
             let text = ask(node.runner, &call).unwrap_or_default();
             commands.extend(rules_of_others(&text).map(|(table, rule)| {
                 let program = call.program.trim_end_matches("-save");
@@ -118,7 +120,7 @@ fn held_by(node: &mut ApplyTarget<'_>, tools: ToolSettings) -> Vec<String> {
     commands
 }
 
-/// Rules of other chains that lead to something of ours, with their tables, of a listing.
+/// Returns the foreign rules of a listing that reference Palisade objects, with their tables.
 fn rules_of_others(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut table = "";
     lines(text).filter_map(move |(_, line)| {
