@@ -1,4 +1,4 @@
-//! Which rules assertions touch.
+//! Coverage: which rules are exercised by assertions.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +11,18 @@ use crate::packet_space::{
 use crate::policy::{Action, PolicyListKind};
 use crate::resolve::ResolvedPolicy;
 
-/// The rules that count, and which of them some assertion touches: they take packets that it
-/// covers, at either end.
+/// The rules that count, and which of them an assertion touches. An assertion touches a rule if the
+/// rule takes packets that the assertion covers, at either end.
 ///
-/// Rules that only log do not count, nor do those that say nothing of pods and workload endpoints:
-/// of untracked and pre-DNAT policy, and of policy for host endpoints alone.
+/// Log rules do not count, nor do rules that do not apply to pods and workload endpoints: those of
+/// untracked and pre-DNAT policy, and of policy for host endpoints only.
 #[derive(Debug)]
 pub struct Coverage<'input> {
-    /// Every rule that counts, in the order of evaluation, and whether it is touched.
+    /// Every rule that counts, in the order of evaluation, with `true` if it is touched.
     pub rules: Vec<(RuleId<'input>, bool)>,
 }
 
-/// What is touched so far.
+/// The rules that are touched so far.
 #[derive(Debug, Default)]
 pub(super) struct TouchedRules {
     rules: BTreeSet<usize>,
@@ -30,7 +30,7 @@ pub(super) struct TouchedRules {
 }
 
 impl TouchedRules {
-    /// Takes in what goes from one class to another.
+    /// Adds the rules that take any of the traffic `sent` from one class to another, at both ends.
     pub(super) fn add(
         &mut self,
         relation: &ReachabilityMatrix<'_>,
@@ -45,6 +45,7 @@ impl TouchedRules {
 
         for (near, direction, far) in ends {
             let view = relation.view(near, direction);
+            // many classes share a profile, so most questions come again
             if !self.seen.insert((view, far, sent)) {
                 continue;
             }
@@ -53,7 +54,7 @@ impl TouchedRules {
         }
     }
 
-    /// All rules that count.
+    /// Returns the coverage of all rules that count.
     pub(super) fn coverage<'input>(
         &self,
         relation: &ReachabilityMatrix<'input>,
@@ -85,7 +86,7 @@ fn counts(of: &RuleId<'_>, resolved: &ResolvedPolicy<'_>) -> bool {
 }
 
 impl<'input> Coverage<'input> {
-    /// The rules that no assertion touches.
+    /// Returns the rules that no assertion touches.
     pub fn untouched(&self) -> impl Iterator<Item = &RuleId<'input>> {
         self.rules
             .iter()
@@ -93,7 +94,7 @@ impl<'input> Coverage<'input> {
             .map(|(rule, _)| rule)
     }
 
-    /// How many rules are touched.
+    /// Returns the number of touched rules.
     pub fn touched(&self) -> usize {
         self.rules
             .iter()
@@ -101,7 +102,7 @@ impl<'input> Coverage<'input> {
             .count()
     }
 
-    /// How many of a hundred rules are touched, rounded down; all, where there is none.
+    /// Returns the percentage of touched rules, rounded down; 100 if there are no rules.
     pub fn percent(&self) -> usize {
         (self.touched() * 100)
             .checked_div(self.rules.len())

@@ -1,4 +1,4 @@
-//! Who sends and receives.
+//! Selection of senders and receivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use crate::packet::endpoint_pattern::EndpointPattern;
 use crate::packet_space::{AddressRange, EndpointClassId, EndpointClasses};
 use crate::selector::Expr;
 
-/// Endpoints and addresses: all for which every condition holds, without the exceptions.
+/// Selects endpoints and addresses: those that meet every condition, without the exceptions.
 #[derive(Debug, Clone)]
 pub struct PartySelector {
     pub(super) words: String,
@@ -18,36 +18,36 @@ pub struct PartySelector {
     pub(super) except: Vec<PartySelector>,
 }
 
-/// A condition. Without any, everyone is meant, inside and outside.
+/// A condition. A selector without conditions selects everything, inside and outside the cluster.
 #[derive(Debug, Clone)]
 pub(super) enum PartyCondition {
-    /// It is no endpoint.
+    /// The address belongs to no endpoint.
     Outside,
-    /// It is meant by a name, a service account or a prefix.
+    /// A name, a service account or a prefix matches.
     Is(EndpointPattern),
-    /// It is an endpoint of a namespace.
+    /// The endpoint is in a namespace.
     Namespace(String),
-    /// It is an endpoint that a selector selects.
+    /// A label selector selects the endpoint.
     Selected(Expr),
 }
 
-/// Somebody with an address, or an endpoint without.
+/// An address, with the endpoint that has it; or an endpoint without address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EndpointAddress {
     pub(super) owner: Option<EndpointId>,
     pub(super) address: Option<IpAddr>,
 }
 
-/// Where somebody can be: the classes, with everyone meant in each; of addresses outside, one.
+/// The selected addresses by class. A class of addresses outside has one example.
 pub(super) type EndpointAddresses = BTreeMap<(Family, EndpointClassId), Vec<EndpointAddress>>;
 
 impl PartySelector {
-    /// As it was written, in short.
+    /// Returns the selector in short form, as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.words
     }
 
-    /// Everyone meant.
+    /// Returns everything that the selector selects.
     pub(super) fn spots(
         &self,
         places: &EndpointClasses<'_>,
@@ -73,6 +73,7 @@ impl PartySelector {
         let mut firsts = BTreeSet::new();
         self.add_boundaries(&mut firsts);
         for (id, class) in places.classes() {
+            // documentation addresses come first, so that examples are recognisable
             let known = class.outside.iter().filter_map(|range| well_known(*range));
             let pieces = class
                 .outside
@@ -90,7 +91,7 @@ impl PartySelector {
         spots
     }
 
-    /// Why nobody is meant, where a name is wrong.
+    /// Returns why the selector selects nothing, if a name in it does not exist.
     pub(super) fn unknown(&self, inventory: &Inventory) -> Option<String> {
         let resolve = |condition: &PartyCondition| match condition {
             PartyCondition::Is(subject) => subject.resolve(inventory).err(),
@@ -116,7 +117,7 @@ impl PartySelector {
                 .any(|except| except.means(spot, inventory))
     }
 
-    /// The first addresses of all ranges that conditions tell apart.
+    /// Adds the first addresses of all ranges that the conditions distinguish.
     fn add_boundaries(&self, firsts: &mut BTreeSet<(Family, u128)>) {
         for condition in &self.conditions {
             if let PartyCondition::Is(EndpointPattern::Addresses(cidr)) = condition {
@@ -131,7 +132,7 @@ impl PartySelector {
     }
 }
 
-/// The first address of every piece of a range.
+/// Splits a range at these first addresses, and returns the first address of every part.
 fn pieces(range: AddressRange, firsts: &BTreeSet<(Family, u128)>) -> impl Iterator<Item = IpAddr> {
     let inside = firsts
         .range((range.family, range.first)..=(range.family, range.last))
@@ -141,7 +142,7 @@ fn pieces(range: AddressRange, firsts: &BTreeSet<(Family, u128)>) -> impl Iterat
     starts.map(move |first| AddressRange { first, ..range }.first_address())
 }
 
-/// An address of a range that people take for an example (RFC 5737, RFC 3849), where it has one.
+/// Returns a documentation address in a range (RFC 5737, RFC 3849), or `None` if it contains none.
 fn well_known(range: AddressRange) -> Option<IpAddr> {
     let address = match range.family {
         Family::V4 => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
@@ -173,7 +174,7 @@ impl PartyCondition {
 }
 
 impl EndpointAddress {
-    /// As an end of a case.
+    /// Returns the end of a case.
     pub(super) fn end(self) -> Option<QueryEnd> {
         match self.owner {
             Some(id) => Some(QueryEnd::Endpoint(id, self.address)),

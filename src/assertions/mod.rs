@@ -1,12 +1,12 @@
-//! Assertions about who may talk to whom, proven.
+//! Assertions about allowed and denied traffic, and their proof.
 //!
-//! In: an assertions file, and [`Resolved`](crate::resolve::Resolved) policy. Out: for each
-//! [`Assertion`] whether it holds for every packet that it covers, or a packet for which it does
-//! not and why; and which rules no assertion touches. All packets are decided, by their classes in
-//! [`packet_space`](crate::packet_space); none is drawn. Absent: nodes, host endpoints' own policy,
-//! words.
+//! In: an assertions file and [`ResolvedPolicy`](crate::resolve::ResolvedPolicy). Out: for each
+//! [`Assertion`], whether it holds for every packet that it covers, or else a counterexample packet
+//! with an explanation; and the rules that no assertion touches. The proof covers all packets, by
+//! their classes in [`packet_space`](crate::packet_space); it does not sample. Absent: nodes,
+//! policy of host endpoints, text.
 //!
-//! Cost: for each assertion the pairs of classes that it covers.
+//! Cost: for each assertion, the pairs of classes that it covers.
 
 mod coverage;
 mod prove;
@@ -21,36 +21,36 @@ pub use prove::{AssertionReport, AssertionVerdict, prove};
 use crate::packet_space::TrafficPattern;
 use crate::source::Span;
 
-/// That all of some packets are allowed, or that none is.
+/// An assertion: some packets are all allowed, or all denied.
 #[derive(Debug, Clone)]
 pub struct Assertion {
-    /// Where it stands.
+    /// The location in the assertions file.
     pub span: Span,
-    /// What it is for, in the author's words.
+    /// The author's description.
     pub description: Option<String>,
-    /// What it says of the packets.
+    /// The expected outcome for all covered packets.
     pub expected: ExpectedOutcome,
-    /// The senders: each of these.
+    /// The senders: the union of these.
     pub from: Vec<PartySelector>,
-    /// The receivers: each of these.
+    /// The receivers: the union of these.
     pub to: Vec<PartySelector>,
-    /// What is sent: all of these; none is everything.
+    /// The traffic: the union of these; empty means everything.
     pub what: Vec<TrafficPattern>,
-    /// Whether it holds where it covers nothing.
+    /// `true` if the assertion may cover nothing.
     pub may_be_empty: bool,
 }
 
-/// What becomes of packets.
+/// The expected outcome of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpectedOutcome {
-    /// They are allowed.
+    /// All are allowed.
     Allowed,
-    /// They are denied.
+    /// All are denied.
     Denied,
 }
 
 impl Assertion {
-    /// What it is called, on one line: its description, or what it says.
+    /// Returns a title of one line: the description, or the assertion's content.
     pub fn title(&self) -> String {
         let title = self.description.clone().unwrap_or_else(|| self.text());
         let shown = |letter: char| {

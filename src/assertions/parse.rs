@@ -1,4 +1,4 @@
-//! The assertions file.
+//! Parses assertions files.
 
 use std::str::FromStr;
 
@@ -11,11 +11,12 @@ use crate::packet_space::TrafficPattern;
 use crate::selector;
 use crate::source::{FileId, SourceFiles, Span, SpannedString};
 
-/// What the head of a document may say, so that other commands pass over it.
+/// The `apiVersion` of a document of assertions. Other commands skip such documents.
 const API_VERSION: &[(&str, ())] = &[("palisade/v1", ())];
 const KIND: &[(&str, ())] = &[("Assertions", ())];
 
-/// The assertions of some files, in order. They may be used when `found` has no errors.
+/// Parses the assertions of some files, in order. The result is only valid if `diagnostics` has no
+/// errors.
 pub fn read(files: &SourceFiles, own: &[FileId], diagnostics: &mut Diagnostics) -> Vec<Assertion> {
     let mut assertions = Vec::new();
     document::trees(files, own, diagnostics, &mut |node, diagnostics| {
@@ -100,7 +101,7 @@ fn assertion(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Assertion
     })
 }
 
-/// The shape of an assertion.
+/// The form of an assertion, for error messages.
 const FORM: &str = "write `allow: {from: …, to: …, ports: [tcp/443]}`";
 
 fn ports(node: &YamlNode, diagnostics: &mut Diagnostics) -> Vec<TrafficPattern> {
@@ -114,7 +115,7 @@ fn everyone(node: &YamlNode, diagnostics: &mut Diagnostics) -> Vec<PartySelector
     one_or_more(node, "senders or receivers", diagnostics, who)
 }
 
-/// An item, or a list of them that is not empty.
+/// Parses an item, or a list of items that is not empty.
 fn one_or_more<Item>(
     node: &YamlNode,
     what: &str,
@@ -157,7 +158,7 @@ fn who(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<PartySelector> 
     }
 }
 
-/// A mapping: all of its fields hold.
+/// Parses a mapping of conditions, all of which must hold.
 fn conditions(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<PartySelector> {
     let errors = diagnostics.error_count();
     let mut fields = MappingFields::from_node(node, diagnostics)?;
@@ -205,7 +206,7 @@ fn conditions(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<PartySel
     })
 }
 
-/// Reads a field of a mapping.
+/// A parser for one field of a mapping.
 type FieldReader = fn(&SpannedString, &mut Diagnostics) -> Option<PartyCondition>;
 
 /// The fields that are conditions.

@@ -1,4 +1,4 @@
-//! Whether assertions hold.
+//! Proves assertions.
 
 use crate::assertions::coverage::{Coverage, TouchedRules};
 use crate::assertions::endpoint_selection::{EndpointAddress, EndpointAddresses, PartySelector};
@@ -16,29 +16,29 @@ use crate::packet_space::{
 use crate::resolve::ResolvedPolicy;
 use crate::semantics::evaluate::Evaluator;
 
-/// What was found of assertions.
+/// The result for all assertions.
 #[derive(Debug)]
 pub struct AssertionReport<'input> {
     /// A verdict for each assertion, in order.
     pub verdicts: Vec<AssertionVerdict<'input>>,
-    /// Which rules they touch; none where nobody asked.
+    /// The coverage of rules; `None` if it was not requested.
     pub coverage: Option<Coverage<'input>>,
 }
 
-/// What was found of an assertion.
+/// The verdict for one assertion.
 #[derive(Debug)]
 pub enum AssertionVerdict<'input> {
-    /// It holds for every packet that it covers.
+    /// The assertion holds for every packet that it covers.
     Holds,
-    /// It covers less than it says: why, for each part that is nobody. An assertion that may be
-    /// empty holds all the same.
+    /// The assertion covers less than it names. Contains the reason for each part that matches
+    /// nothing. The assertion passes only if it may be empty.
     Empty(Vec<String>),
-    /// It does not hold for one packet, of one case: what becomes of it, and why.
+    /// The assertion does not hold. Contains the explanation of one packet.
     Fails(Box<ExplainedGroup<'input>>),
 }
 
 impl AssertionVerdict<'_> {
-    /// Whether an assertion of which this was found has passed.
+    /// Returns `true` if an assertion with this verdict passes.
     pub fn is_passed(&self, assertion: &Assertion) -> bool {
         match self {
             AssertionVerdict::Holds => true,
@@ -48,14 +48,14 @@ impl AssertionVerdict<'_> {
     }
 }
 
-/// Why an assertion covers nothing although its ends are somebody.
+/// The reason if both ends match but no packet can go between them.
 const NO_PACKET: &str = "covers nothing: no such packet goes between two endpoints, or an \
                          endpoint and an address, of one family";
 
-/// Decides about all assertions; tells which rules they touch, where that is wanted.
+/// Proves all assertions. Computes the coverage of rules if `wants_coverage` is set.
 ///
 /// # Errors
-/// When two ways to decide about one packet disagree, which is a mistake in Palisade.
+/// If the evaluator and the packet space disagree about a packet. That is a bug in Palisade.
 pub fn prove<'input>(
     resolved: &ResolvedPolicy<'input>,
     assertions: &[Assertion],
@@ -96,10 +96,10 @@ struct AssertionProver<'resolved, 'input> {
     touched: Option<TouchedRules>,
 }
 
-/// Two classes with everyone who is meant in each.
+/// Two classes, with the matching addresses in each.
 struct ClassPair<'spots> {
     family: Family,
-    /// What is sent.
+    /// The traffic.
     sent: HeaderSetId,
     classes: [EndpointClassId; 2],
     from: &'spots [EndpointAddress],
@@ -122,6 +122,7 @@ impl<'input> AssertionProver<'_, 'input> {
             let Some(pair) = self.pair(&ends) else {
                 continue;
             };
+            // a pair of classes can be a pod and itself only, which does not count
             is_empty = false;
             if let Some(touched) = &mut self.touched {
                 touched.add(
@@ -135,6 +136,7 @@ impl<'input> AssertionProver<'_, 'input> {
                 self.wrong(assertion.expected, &ends)
                     .and_then(|class| case(pair, ends.family, &class))
             });
+            // coverage needs all pairs, even after a counterexample
             if fails.is_some() && self.touched.is_none() {
                 break;
             }
@@ -144,6 +146,7 @@ impl<'input> AssertionProver<'_, 'input> {
             return self.explained(assertion.expected, case);
         }
 
+        // both ends match, but no packet can go between them
         if is_empty && empty.is_empty() {
             empty.push(NO_PACKET.to_owned());
         }
@@ -155,7 +158,8 @@ impl<'input> AssertionProver<'_, 'input> {
         })
     }
 
-    /// Everyone meant by any of these; notes those by which nobody is.
+    /// Returns all addresses that match any of the selectors. Adds a reason to `empty` for each
+    /// selector that matches nothing.
     fn spots(&self, who: &[PartySelector], empty: &mut Vec<String>) -> EndpointAddresses {
         let inventory = self.resolved.inventory;
         let mut all = EndpointAddresses::new();
@@ -175,7 +179,7 @@ impl<'input> AssertionProver<'_, 'input> {
         all
     }
 
-    /// What is sent between addresses of a family.
+    /// Returns the traffic between addresses of a family.
     fn sent(&mut self, what: &[TrafficPattern], family: Family) -> HeaderSetId {
         if what.is_empty() {
             return HeaderSpace::ALL;
@@ -186,7 +190,7 @@ impl<'input> AssertionProver<'_, 'input> {
         })
     }
 
-    /// Two who can send to one another: not a pod to itself.
+    /// Returns a sender and a receiver that can exchange packets, that is, not a pod and itself.
     fn pair(&self, ends: &ClassPair<'_>) -> Option<[EndpointAddress; 2]> {
         let mut pairs = ends
             .from
@@ -195,8 +199,8 @@ impl<'input> AssertionProver<'_, 'input> {
         pairs.find(|pair| !is_itself(pair.map(|spot| spot.owner), self.resolved.inventory))
     }
 
-    /// A class of what is sent that does not fare as expected, one with a usual source port where
-    /// there is any.
+    /// Returns a header class whose outcome is not the expected one, if possible with a usual
+    /// source port.
     fn wrong(&mut self, expected: ExpectedOutcome, ends: &ClassPair<'_>) -> Option<HeaderClass> {
         let [source, destination] = ends.classes;
         let allowed = self
@@ -220,6 +224,7 @@ impl<'input> AssertionProver<'_, 'input> {
         expected: ExpectedOutcome,
         case: QueryCase,
     ) -> Result<AssertionVerdict<'input>, Diagnostic> {
+        // the evaluator is independent of the packet space, so this checks the counterexample
         let group = explain::answer(&self.evaluator, &[case]).into_iter().next();
         match group.filter(|group| group.is_allowed == (expected == ExpectedOutcome::Denied)) {
             Some(group) => Ok(AssertionVerdict::Fails(Box::new(group))),
@@ -234,7 +239,7 @@ impl<'input> AssertionProver<'_, 'input> {
     }
 }
 
-/// The pairs of classes of a family of which one at least has endpoints.
+/// Returns the pairs of classes of one family in which at least one end has endpoints.
 fn pairs<'spots>(
     from: &'spots EndpointAddresses,
     to: &'spots EndpointAddresses,
@@ -259,7 +264,8 @@ fn pairs<'spots>(
     )
 }
 
-/// Packets that people expect to see before others: from a usual port, and not to port 0.
+/// Returns the traffic that users expect in an example: from a usual source port, and not to
+/// port 0.
 fn usual(traffic: &mut HeaderSpace) -> HeaderSetId {
     let from = traffic.touching(Side::Source, SOURCE_PORT..=SOURCE_PORT);
     let without_ports = traffic.without_ports();
@@ -267,7 +273,7 @@ fn usual(traffic: &mut HeaderSpace) -> HeaderSetId {
     traffic.and(all, traffic.listed())
 }
 
-/// A packet of a class.
+/// Returns an example packet of a header class.
 fn case(
     [from, to]: [EndpointAddress; 2],
     family: Family,
