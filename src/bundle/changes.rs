@@ -1,14 +1,14 @@
-//! What of a node's scripts is otherwise than before.
+//! Counts the changes to a node's scripts.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use crate::bundle::NodePart;
 
-/// A node whose scripts change, and by how much.
+/// The changes to one node's scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptChange {
-    /// The node.
+    /// The node's name.
     pub node: String,
     /// Sets added and removed.
     pub sets: LineCount,
@@ -20,18 +20,18 @@ pub struct ScriptChange {
     pub rules: LineCount,
 }
 
-/// Lines of one sort.
+/// Added and removed lines of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LineCount {
-    /// In the new scripts only.
+    /// Lines only in the new scripts.
     pub added: usize,
-    /// In the old ones only.
+    /// Lines only in the old scripts.
     pub removed: usize,
 }
 
 impl ScriptChange {
-    /// Compares a node's scripts; none where they do the same line by line. A node that is in one
-    /// state only has no scripts in the other.
+    /// Compares a node's scripts. Returns `None` if their effective lines are equal. A node that
+    /// exists in only one state has no scripts in the other.
     pub fn between(old: Option<&NodePart>, new: Option<&NodePart>) -> Option<Self> {
         let node = new.or(old)?.node.clone();
         let [before, after] = [old, new].map(lines);
@@ -52,7 +52,7 @@ impl ScriptChange {
     }
 }
 
-/// Every line that does something, with the script it is in, in order.
+/// Returns all effective lines with their script names, sorted.
 fn lines(part: Option<&NodePart>) -> Vec<(&'static str, &str)> {
     let files = part.map(|part| part.scripts.files()).unwrap_or_default();
     let lines = files
@@ -91,7 +91,7 @@ impl LineCount {
 }
 
 impl fmt::Display for ScriptChange {
-    /// `n1: rules +2 -1, members +3`.
+    /// Formats `n1: rules +2 -1, members +3`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             ("rules", self.rules),
@@ -119,7 +119,7 @@ impl fmt::Display for ScriptChange {
     }
 }
 
-/// A count behind a space and a sign. Returns an empty text for 0.
+/// Formats a count with a space and a sign before it. Empty for 0.
 fn signed(sign: char, count: usize) -> String {
     if count == 0 {
         String::new()

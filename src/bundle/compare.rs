@@ -1,4 +1,4 @@
-//! What a bundle on disk has otherwise than it would be written now.
+//! Compares a bundle on disk with the one that would be written now.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::bundle::{BundleIndex, FileEntry, INDEX_FILE, NodePart, Provenance};
 use crate::diagnostic::Diagnostic;
 use crate::output::{BufferedOutput, OutputSink, TerminalWriter, visible};
 
-/// A comparison with a bundle on disk, which stays as it is.
+/// A comparison with a bundle on disk, which it does not change.
 #[derive(Debug)]
 pub struct BundleComparison {
     directory: BundleDirectory,
@@ -34,7 +34,7 @@ impl BundleComparison {
     /// Compares one node's scripts.
     ///
     /// # Errors
-    /// When a file on disk cannot be read.
+    /// If a file on disk cannot be read.
     pub fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
         for (path, text, counts) in part.files() {
             self.compare(&path, text)?;
@@ -50,18 +50,19 @@ impl BundleComparison {
         Ok(())
     }
 
-    /// Compares the index, and finds what would not be written. Gives a unified diff from disk to
-    /// now, empty when nothing differs.
+    /// Compares the index, and finds entries that would not be written. Returns a unified diff from
+    /// disk to now, empty if nothing differs.
     ///
     /// # Errors
-    /// If the bundle on disk cannot be read, or has a symbolic link in it.
+    /// If the bundle on disk cannot be read, or contains a symbolic link.
     pub fn finish(mut self) -> Result<BufferedOutput, Diagnostic> {
         self.index.nodes.sort_unstable();
         let entries = self.directory.entries()?;
         for (path, kind) in &entries {
             let name = path.to_string_lossy();
             let is_expected = if *kind == FileType::Directory {
-                // what is in it is told by itself
+                // The entries of a directory are reported one by one, so only an empty directory
+                // is.
                 entries
                     .range(path.clone()..)
                     .nth(1)
@@ -79,7 +80,7 @@ impl BundleComparison {
         Ok(self.diff)
     }
 
-    /// Adds what is on disk and would not be written.
+    /// Reports an entry on disk that would not be written.
     fn only_on_disk(&mut self, path: &str, kind: FileType) -> Result<(), Diagnostic> {
         let content = if kind == FileType::RegularFile {
             self.directory.read(path)?
@@ -92,7 +93,7 @@ impl BundleComparison {
                 let old = String::from_utf8_lossy(&bytes);
                 self.diff.add(|out| unified(path, [&old, ""], out));
             }
-            // there are no lines to show, as with `diff --recursive`
+            // There are no lines to show, as with `diff --recursive`.
             FileContent::File(_) | FileContent::Missing | FileContent::Other(_) => {
                 self.diff.add(|out| {
                     TerminalWriter::on(out).line(format_args!("Only in a: {}", visible(path)))
@@ -105,7 +106,7 @@ impl BundleComparison {
 
     fn compare(&mut self, path: &str, new: &str) -> Result<(), Diagnostic> {
         let old = match self.directory.read(path)? {
-            // bytes that are no text differ from any script
+            // Invalid UTF-8 differs from every script, whatever it is replaced with.
             FileContent::File(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             FileContent::Missing => String::new(),
             FileContent::Other(what) => {
@@ -126,7 +127,7 @@ impl BundleComparison {
     }
 }
 
-/// Prints a unified diff. Only the scripts' own newlines end lines in it.
+/// Prints a unified diff. Only the newlines of the scripts end its lines.
 fn unified(path: &str, [old, new]: [&str; 2], out: &mut OutputSink<'_>) {
     let path = visible(path);
     let mut out = TerminalWriter::on(out);

@@ -1,9 +1,9 @@
-//! The directory of a bundle that is read. No symbolic link in it is followed.
+//! Reads the directory of a bundle without following symbolic links.
 //!
-//! What a link names may change without a change in the bundle, and no bundle has one. Every reader
-//! goes through [`BundleDirectory`], which opens each directory by the one that holds it: a link
-//! that takes the place of a directory meanwhile is not followed either. The way to the bundle is
-//! the user's, who may have it lead through links.
+//! The target of a link may change without a change in the bundle, and no bundle contains links.
+//! All readers use [`BundleDirectory`], which opens each directory relative to its parent's
+//! descriptor. So a link that replaces a directory meanwhile is not followed either. The path to
+//! the bundle itself belongs to the user, and may contain links.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,22 +28,22 @@ pub(super) struct BundleDirectory {
     root: Option<OwnedFd>,
 }
 
-/// What stands at a path where a file is to be.
+/// What is at a path where a file is expected.
 #[derive(Debug)]
 pub(super) enum FileContent {
     /// A file with these bytes.
     File(Vec<u8>),
     /// Nothing.
     Missing,
-    /// Something else: what it is, such as `a directory`.
+    /// Another type of entry, with its description, such as `a directory`.
     Other(&'static str),
 }
 
-/// Reads a file by its path below a directory, of which no symbolic link is followed. Returns
-/// `None` if there is none.
+/// Reads a file by its path below a directory, without following symbolic links. Returns `None` if
+/// it does not exist.
 ///
 /// # Errors
-/// If something else is there, a symbolic link for one, or the file cannot be read.
+/// If the entry is not a file, for example a symbolic link, or cannot be read.
 pub fn read_below(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
     match BundleDirectory::open(directory)?.read(path)? {
         FileContent::File(bytes) => Ok(Some(bytes)),
@@ -82,11 +82,11 @@ impl BundleDirectory {
         }
     }
 
-    /// Returns everything in the directory by its path there. Directories that no bundle has are
-    /// not looked into.
+    /// Returns all entries with their types, by path in the bundle. Does not descend into
+    /// directories that no bundle has.
     ///
     /// # Errors
-    /// If one of the entries is a symbolic link, or a directory cannot be read.
+    /// If an entry is a symbolic link, or a directory cannot be read.
     pub(super) fn entries(&self) -> Result<BTreeMap<PathBuf, FileType>, Diagnostic> {
         let mut entries = BTreeMap::new();
         if let Some(root) = &self.root {
@@ -134,7 +134,7 @@ impl BundleDirectory {
     /// Reads a file by its path in the bundle.
     ///
     /// # Errors
-    /// If a part of the path is a symbolic link, or the file cannot be read.
+    /// If a component of the path is a symbolic link, or the file cannot be read.
     pub(super) fn read(&self, path: &str) -> Result<FileContent, Diagnostic> {
         let Some(root) = &self.root else {
             return Ok(FileContent::Missing);
@@ -162,6 +162,7 @@ impl BundleDirectory {
             Some(FileType::RegularFile) => {}
             Some(kind) => return Ok(FileContent::Other(type_name(kind))),
         }
+        // NONBLOCK: a named pipe in the file's place must not block the open.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::empty())
             .map_err(|error| unreadable(error.into()))?;
@@ -170,8 +171,8 @@ impl BundleDirectory {
             .map_err(unreadable)
     }
 
-    /// Returns what stands at a name in a directory, or `None` if nothing does. A symbolic link is
-    /// an error.
+    /// Returns the type of a directory entry, or `None` if it does not exist. A symbolic link is an
+    /// error.
     fn kind(
         &self,
         directory: impl AsFd,
@@ -193,7 +194,7 @@ impl BundleDirectory {
         }
     }
 
-    /// That a bundle has a symbolic link in it.
+    /// Error: a bundle contains a symbolic link.
     fn link(&self, path: &Path) -> Diagnostic {
         let message = format!(
             "`{}` is a symbolic link, which is not followed",
@@ -205,12 +206,12 @@ impl BundleDirectory {
     }
 }
 
-/// How directories are opened.
+/// Flags for opening directories.
 const OPENED: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-/// What something is that is no file.
+/// Describes the type of an entry.
 fn type_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a directory",

@@ -1,4 +1,4 @@
-//! Files that others put there: read where they are files, and end.
+//! Reads files that other programs wrote: only regular files, and only up to a limit.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Bytes that a file may have; some below `/proc` have no end.
+/// Maximum size of a file in bytes. Some files below `/proc` have no end.
 const MOST: u64 = 1 << 30;
 
-/// Reads a file. A pipe, which would be waited on, a device, which need not end, and a socket are
-/// errors of the kind [`io::ErrorKind::InvalidInput`] that say so.
+/// Reads a regular file. A pipe would block, a device may have no end; these and sockets are errors
+/// of the kind [`io::ErrorKind::InvalidInput`].
 ///
 /// # Errors
-/// When it is something else, longer than 1 GiB, or cannot be read.
+/// If it is not a regular file, is longer than 1 GiB, or cannot be read.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // before it is opened, which would have an effect on a pipe or a device, and behind it, since
-    // it may be another one then
+    // Checked before the open, which would affect a pipe or a device, and again after it, because
+    // the entry may have been replaced.
     is_file(fs::metadata(path)?.file_type())?;
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     read_open(
@@ -28,10 +28,10 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     )
 }
 
-/// Reads a file that is open.
+/// Reads an open file.
 ///
 /// # Errors
-/// As those of [`read_file`].
+/// As for [`read_file`].
 pub(super) fn read_open(file: File) -> io::Result<Vec<u8>> {
     is_file(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! `palisade.json`: what a bundle holds.
+//! `palisade.json`, the index of a bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 
 use crate::lower::{Program, ProgramTable};
 
-/// Version of the layout of bundles; readers refuse others.
+/// Version of the bundle layout. Readers refuse other versions.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Name of the index in a bundle.
+/// File name of the index.
 pub const INDEX_FILE: &str = "palisade.json";
 
 /// The index of a bundle.
@@ -19,24 +19,25 @@ pub const INDEX_FILE: &str = "palisade.json";
 pub struct BundleIndex {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
-    /// What the bundle is made of.
+    /// The source of the bundle.
     #[serde(flatten)]
     pub provenance: Provenance,
-    /// Matches and targets in scripts that templates added, by name; for information.
+    /// Names of the matches and targets that templates added to the scripts. Informative only.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub extensions: BTreeSet<String>,
-    /// Names of the nodes, in order.
+    /// Names of the nodes, sorted.
     pub nodes: Vec<String>,
-    /// Every other file of the bundle by its path in it.
+    /// All other files of the bundle, by path.
     pub files: BTreeMap<String, FileEntry>,
 }
 
-/// What a bundle is made of.
+/// The source of a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Provenance {
     /// [`input_digest`](crate::bundle::input_digest) of the input.
     pub inputs: String,
-    /// Whether staged policies are in force in it: a proposal, not to be applied.
+    /// Whether the bundle enforces staged policies. Such a bundle is a proposal, and must not be
+    /// applied.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub staged: bool,
 }
@@ -47,35 +48,35 @@ pub struct Provenance {
 pub struct FileEntry {
     /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
-    /// How many bytes.
+    /// Number of bytes.
     pub bytes: usize,
-    /// What is in it.
+    /// Counts of the contents.
     #[serde(flatten)]
     pub counts: ScriptCounts,
 }
 
-/// What a script holds.
+/// Counts of a script's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ScriptCounts {
-    /// An ipset script.
+    /// A script for ipset.
     Sets {
-        /// Sets.
+        /// Number of sets.
         sets: usize,
-        /// Members of all of them.
+        /// Number of members in all sets.
         members: usize,
     },
-    /// A table.
+    /// A script for one table.
     Table {
-        /// Chains of ours.
+        /// Number of Palisade chains.
         chains: usize,
-        /// Rules in them, hooks not counted.
+        /// Number of rules in these chains, without hooks.
         rules: usize,
     },
 }
 
 impl BundleIndex {
-    /// The index of nothing yet.
+    /// Creates an index without files.
     pub fn new(provenance: Provenance) -> Self {
         Self {
             format_version: FORMAT_VERSION,
@@ -86,14 +87,14 @@ impl BundleIndex {
         }
     }
 
-    /// The index as it is written: indented JSON with an end of line.
+    /// Returns the index as written: indented JSON with a trailing newline.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
 
 impl FileEntry {
-    /// The entry of a text.
+    /// Creates the entry for a text.
     pub fn for_text(text: &str, counts: ScriptCounts) -> Self {
         Self {
             sha256: hex(&Sha256::digest(text.as_bytes())),
@@ -104,7 +105,7 @@ impl FileEntry {
 }
 
 impl ScriptCounts {
-    /// Counts of a program's scripts, in the order they are loaded.
+    /// Counts the contents of a program's scripts, in load order.
     pub(super) fn from_program(program: &Program) -> Vec<ScriptCounts> {
         let members = program.sets.iter().map(|set| set.members.len()).sum();
         let table = |table: &ProgramTable| ScriptCounts::Table {
@@ -125,7 +126,7 @@ impl ScriptCounts {
     }
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,12 +1,11 @@
-//! The digest of the input: of what was read and checked, and not of how it was written.
+//! The digest of the input, after parsing and checking.
 //!
-//! Files, the order of objects and keys, comments, quotes, and every field that palisade does not
-//! read (the heartbeats of a Node, `resourceVersion`, `managedFields`) change nothing. Any field
-//! that it reads does.
+//! It does not depend on files, the order of objects and keys, comments, quotes, or fields that
+//! Palisade does not read (the heartbeats of a Node, `resourceVersion`, `managedFields`). Every
+//! field that Palisade reads changes it.
 //!
-//! The serialisation is that of [`PolicySet::canonical_lines`] and [`Inventory::canonical_lines`]:
-//! lines of JSON, of each the SHA-256, these sorted and each once, and of all of them together the
-//! SHA-256.
+//! [`PolicySet::canonical_lines`] and [`Inventory::canonical_lines`] serialise the input as lines
+//! of JSON. The digest is the SHA-256 of the sorted, distinct SHA-256 digests of these lines.
 
 use sha2::{Digest, Sha256};
 
@@ -14,9 +13,9 @@ use crate::bundle::index::hex;
 use crate::inventory::Inventory;
 use crate::policy::PolicySet;
 
-/// The digest of policy and inventory, in hexadecimal.
+/// Returns the digest of policy and inventory, in hexadecimal.
 ///
-/// Cost: linear in both, and a sort of as many digests as there are objects.
+/// Cost: linear in both, plus a sort of one digest per object.
 pub fn input_digest(policies: &PolicySet, inventory: &Inventory) -> String {
     let lines = policies
         .canonical_lines()

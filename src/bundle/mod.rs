@@ -1,7 +1,7 @@
-//! Scripts to a directory, whole or not at all, and back.
+//! Writes scripts to a directory atomically, and reads them back.
 //!
-//! In: [`NodeScripts`] of one node after another. Out: the bundle directory: `palisade.json` with
-//! digests and counts, and `nodes/<node>/` with the scripts. Absent: rendering, and the kernel.
+//! In: [`NodeScripts`] of one node after another. Out: the bundle directory, with `palisade.json`
+//! (digests and counts) and `nodes/<node>/` (scripts). Absent: rendering, and the kernel.
 //!
 //! Cost: linear in the bytes.
 #![expect(
@@ -42,18 +42,18 @@ use crate::render::NodeScripts;
 /// One node's part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePart {
-    /// The node; its name is a valid directory name.
+    /// The node's name, which is a valid directory name.
     pub node: String,
-    /// Its scripts.
+    /// The node's scripts.
     pub scripts: NodeScripts,
-    /// What they hold, in the order of [`NodeScripts::files`].
+    /// Counts of the scripts' contents, in the order of [`NodeScripts::files`].
     pub counts: Vec<ScriptCounts>,
-    /// Matches and targets of templates in them, by name.
+    /// Names of the template matches and targets in the scripts.
     pub extensions: BTreeSet<String>,
 }
 
 impl NodePart {
-    /// Joins a node's scripts with what its program holds, and the extensions in them.
+    /// Combines a node's scripts with the counts of its program and the extensions that they use.
     pub fn new(
         node: &str,
         program: &Program,
@@ -69,7 +69,7 @@ impl NodePart {
         }
     }
 
-    /// Paths in the bundle, texts and counts, in the order the scripts are loaded.
+    /// Returns paths in the bundle, texts and counts, in load order.
     fn files(&self) -> impl Iterator<Item = (String, &str, ScriptCounts)> {
         let files = self
             .scripts
@@ -80,7 +80,7 @@ impl NodePart {
     }
 }
 
-/// A failure to read or write `path`.
+/// Converts an I/O error on `path`.
 fn io_error(code: Code, doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::new(
         code,

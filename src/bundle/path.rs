@@ -1,15 +1,14 @@
-//! The paths that files have in a bundle: `palisade.json` and `nodes/<node>/<script>`, and no
-//! others.
+//! The valid paths in a bundle: `palisade.json` and `nodes/<node>/<script>`.
 
 use std::path::{Path, PathBuf};
 
 use crate::name::NameForm;
 use crate::render::SCRIPT_FILES;
 
-/// The directory of all nodes' directories.
+/// The directory that contains the nodes' directories.
 pub(super) const NODES: &str = "nodes";
 
-/// The path of a script in a bundle. Every path that an index names passes [`BundlePath::parse`].
+/// The path of a script in a bundle. [`BundlePath::parse`] checks every path that an index lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BundlePath<'text> {
     pub(super) node: &'text str,
@@ -18,8 +17,8 @@ pub(super) struct BundlePath<'text> {
 }
 
 impl<'text> BundlePath<'text> {
-    /// Reads `nodes/<node>/<script>`. Returns `None` if the node's name is not valid, or the script
-    /// is none of [`SCRIPT_FILES`].
+    /// Parses `nodes/<node>/<script>`. Returns `None` if the node's name is invalid, or if the
+    /// script is not one of [`SCRIPT_FILES`].
     pub(super) fn parse(path: &'text str) -> Option<Self> {
         let (node, file) = path
             .strip_prefix(NODES)?
@@ -29,13 +28,13 @@ impl<'text> BundlePath<'text> {
         is_node_name(node).then_some(Self { node, script })
     }
 
-    /// The directory that the script is in.
+    /// Returns the directory that contains the script.
     pub(super) fn node_folder(&self) -> PathBuf {
         [NODES, self.node].iter().collect()
     }
 }
 
-/// Whether `path` is that of a directory that a bundle may have: `nodes`, `nodes/n1`.
+/// Returns whether a bundle may have a directory at `path`: `nodes`, `nodes/n1`.
 pub(super) fn is_folder(path: &str) -> bool {
     match path.split_once('/') {
         None => path == NODES,
@@ -43,8 +42,8 @@ pub(super) fn is_folder(path: &str) -> bool {
     }
 }
 
-/// The node in whose directory `path` is, or whose directory it is: `n1` of `nodes/n1/README`.
-/// Returns `None` if it is in none.
+/// Returns the node to whose directory `path` belongs: `n1` for `nodes/n1` and `nodes/n1/README`.
+/// Returns `None` if it belongs to none.
 pub(super) fn node_of(path: &Path) -> Option<&str> {
     let node = path
         .strip_prefix(NODES)
@@ -56,7 +55,7 @@ pub(super) fn node_of(path: &Path) -> Option<&str> {
     is_node_name(node).then_some(node)
 }
 
-/// Whether a node may have this name, as Kubernetes validates names of Nodes.
+/// Returns whether a node may have this name, by the rule of Kubernetes for names of Nodes.
 pub(super) fn is_node_name(name: &str) -> bool {
     NameForm::DnsSubdomain.fits(name)
 }

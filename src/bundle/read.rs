@@ -1,4 +1,4 @@
-//! Reading a bundle back, and what is wrong with its files.
+//! Reads a bundle back, and checks its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::diagnostic::{Code, Diagnostic};
 #[derive(Debug)]
 pub struct BundleOnDisk {
     directory: BundleDirectory,
-    /// What stands there, by its path in the bundle.
+    /// Entries on disk, by path in the bundle.
     entries: BTreeMap<PathBuf, FileType>,
     listed: ParsedIndex,
 }
 
-/// What the index says, as far as readers need it.
+/// The index, as far as readers need it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ParsedIndex {
@@ -32,7 +32,7 @@ struct ParsedIndex {
     files: BTreeMap<String, IndexEntry>,
     #[serde(default)]
     staged: bool,
-    /// Everything else, as it is.
+    /// All other fields, unchanged.
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
@@ -45,7 +45,7 @@ struct IndexEntry {
     rest: BTreeMap<String, Value>,
 }
 
-/// Of any format.
+/// The format version of an index in any format.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct IndexFormat {
@@ -56,33 +56,33 @@ struct IndexFormat {
 #[derive(Debug, Default)]
 pub struct NodeTexts {
     texts: BTreeMap<String, String>,
-    /// What is wrong with the files.
+    /// Problems of the files.
     pub problems: Vec<FileProblem>,
 }
 
-/// What is wrong with a file of a bundle.
+/// A problem of a file in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileProblem {
-    /// The file by its path in the bundle.
+    /// The file's path in the bundle.
     pub path: String,
-    /// What is wrong.
+    /// The kind of problem.
     pub kind: FileProblemKind,
 }
 
-/// What can be wrong with a file.
+/// Kinds of problems of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileProblemKind {
-    /// The index has it, and it is not there.
+    /// The index lists the file, but it does not exist.
     Missing,
-    /// It is there, and the index does not have it.
+    /// The file exists, but the index does not list it.
     NotListed,
-    /// Its bytes are not those that the index has the digest of.
+    /// The file's digest differs from the index.
     DigestDiffers,
-    /// It has so many bytes, and is to have so many.
+    /// The file's length and the length in the index, in bytes.
     Length(u64, u64),
-    /// It is no file.
+    /// The entry is not a file.
     NotAFile,
-    /// It is the directory of a node that the index does not list.
+    /// The directory belongs to a node that the index does not list.
     NodeNotListed,
 }
 
@@ -90,8 +90,8 @@ impl BundleOnDisk {
     /// Opens a bundle.
     ///
     /// # Errors
-    /// If there is none, or it has another format, names what no bundle has, or has a symbolic link
-    /// in it.
+    /// If there is no bundle, it has another format, it contains a symbolic link, or its index
+    /// lists a path that no bundle has.
     pub fn open(place: &Path) -> Result<Self, Diagnostic> {
         let not_a_bundle = |why: String| {
             let message = format!("`{}` is no bundle: {why}", place.display());
@@ -111,6 +111,7 @@ impl BundleOnDisk {
             }
         };
         let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
+        // The format comes first: other fields may differ in other formats.
         let IndexFormat {
             format_version: format,
         } = serde_json::from_slice(&text).map_err(bad_index)?;
@@ -143,12 +144,12 @@ impl BundleOnDisk {
         }
     }
 
-    /// The nodes that it has scripts for, in order.
+    /// Returns the nodes that the index lists, sorted.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.listed.nodes.iter().map(String::as_str)
     }
 
-    /// Every node that the index lists, has files of, or that has a directory, in order.
+    /// Returns every node that the index lists, has files of, or that has a directory, sorted.
     pub fn all_nodes(&self) -> BTreeSet<&str> {
         let of_files = self
             .listed
@@ -160,7 +161,7 @@ impl BundleOnDisk {
         self.nodes().chain(of_files).chain(of_entries).collect()
     }
 
-    /// What stands outside of the nodes' directories and is no part of a bundle.
+    /// Returns the entries outside of the nodes' directories that belong to no bundle.
     pub fn strays(&self) -> Vec<FileProblem> {
         let is_part = |(path, kind): &(&PathBuf, &FileType)| {
             path == &Path::new(INDEX_FILE)
@@ -181,12 +182,13 @@ impl BundleOnDisk {
             .collect()
     }
 
-    /// Whether staged policies are in force in it: a proposal, not to be applied.
+    /// Returns whether the bundle enforces staged policies. Such a bundle is a proposal, and must
+    /// not be applied.
     pub fn is_staged(&self) -> bool {
         self.listed.staged
     }
 
-    /// The index of the bundle that has this node only.
+    /// Returns the index of a bundle with only this node.
     pub fn index_of(&self, node: &str) -> String {
         let files: BTreeMap<&String, &IndexEntry> = self.files_of(node).collect();
         let mut index = self.listed.rest.clone();
@@ -200,10 +202,10 @@ impl BundleOnDisk {
         serde_json::to_string_pretty(&index).unwrap_or_default() + "\n"
     }
 
-    /// The scripts of a node.
+    /// Reads the scripts of a node, and records the problems of its files.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If a file cannot be read.
     pub fn node(&self, name: &str) -> Result<NodeTexts, Diagnostic> {
         let folder: PathBuf = [NODES, name].iter().collect();
         let mut node = NodeTexts::default();
@@ -241,7 +243,7 @@ impl BundleOnDisk {
         Ok(node)
     }
 
-    /// The files of a node that the index lists.
+    /// Returns the files of a node that the index lists.
     fn files_of(&self, node: &str) -> impl Iterator<Item = (&String, &IndexEntry)> {
         let folder = format!("{NODES}/{node}/");
         self.listed
@@ -250,7 +252,7 @@ impl BundleOnDisk {
             .take_while(move |(path, _)| path.starts_with(&folder))
     }
 
-    /// The bytes of a file, if there are any, and what is wrong with it.
+    /// Returns the bytes of a file, if it exists, and its problem, if any.
     fn bytes(&self, path: &str) -> Result<(Option<Vec<u8>>, Option<FileProblemKind>), Diagnostic> {
         let bytes = match self.directory.read(path)? {
             FileContent::File(bytes) => bytes,
@@ -274,7 +276,7 @@ impl BundleOnDisk {
 }
 
 impl ParsedIndex {
-    /// Returns the first node or path that no bundle has.
+    /// Returns the first node or path in the index that no bundle has.
     fn stray(&self) -> Option<&str> {
         let names = self.nodes.iter().filter(|name| !path::is_node_name(name));
         let paths = self
@@ -286,19 +288,19 @@ impl ParsedIndex {
 }
 
 impl NodeTexts {
-    /// All scripts by their file names.
+    /// Returns the texts of all scripts, by file name.
     pub fn into_texts(self) -> BTreeMap<String, String> {
         self.texts
     }
 
-    /// File names and texts of all scripts.
+    /// Returns the file names and texts of all scripts.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts
             .iter()
             .map(|(file, text)| (file.as_str(), text.as_str()))
     }
 
-    /// The text of a script.
+    /// Returns the text of a script, or `None` if there is none.
     pub fn get(&self, file: &str) -> Option<&str> {
         self.texts.get(file).map(String::as_str)
     }

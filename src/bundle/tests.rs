@@ -124,8 +124,8 @@ fn nothing_but_a_bundle_is_replaced() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
-/// What comes before the exchange is refused; what comes behind it is kept, and only what is a
-/// bundle's is removed.
+/// An entry that appears before the exchange is an error. One that appears after it is kept, and
+/// only the bundle's files are removed.
 #[test]
 fn what_comes_meanwhile_is_kept() {
     let home = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! What belongs to a bundle in a directory, and what does not.
+//! Separates the entries of a directory that belong to a bundle from others.
 //!
-//! A directory is replaced or removed only as far as its entries are those of a bundle: nothing
-//! else is ever deleted. The index chooses among the paths that palisade writes ([`BundlePath`])
-//! and adds none, since it may come from others. No symbolic link is followed, neither in the place
-//! of the directory nor below it: each directory is opened by the one that holds it.
+//! Palisade replaces or removes only the entries of a bundle, and never deletes anything else. The
+//! index selects among the paths that Palisade writes ([`BundlePath`]) but cannot add any, because
+//! it may come from others. No symbolic link is followed, neither at the directory nor below it:
+//! each directory is opened relative to its parent's descriptor.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -20,17 +20,17 @@ use serde_json::value::RawValue;
 use crate::bundle::path::{self, BundlePath};
 use crate::bundle::{FORMAT_VERSION, INDEX_FILE, read_file};
 
-/// The paths in a directory that are a bundle's.
+/// The paths in a directory that belong to a bundle.
 #[derive(Debug, Default)]
 pub struct BundleFiles {
     files: BTreeSet<PathBuf>,
-    /// All directories on the way to them.
+    /// All their parent directories.
     directories: BTreeSet<PathBuf>,
-    /// Whether a file with the name of a script is a bundle's, listed or not.
+    /// Whether every file with a script's name belongs to the bundle, listed or not.
     by_name: bool,
 }
 
-/// An index, as far as it says which files there are.
+/// The list of files in an index.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FileList<'text> {
@@ -40,7 +40,7 @@ struct FileList<'text> {
 }
 
 impl BundleFiles {
-    /// Returns the index and the files that it lists. Without an index, returns nothing.
+    /// Returns the index and the files that it lists. Empty if there is no index.
     ///
     /// # Errors
     /// If the index cannot be read, has another format, or lists a path that no bundle has.
@@ -49,7 +49,7 @@ impl BundleFiles {
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
-            // it counts as foreign
+            // An index that is not a file counts as foreign.
             Ok(found) if !found.is_file() => return Ok(Self::default()),
             Ok(_) => {}
         }
@@ -71,8 +71,8 @@ impl BundleFiles {
         Ok(owned)
     }
 
-    /// The same of a directory that palisade alone keeps: files with the names of scripts are a
-    /// bundle's too, also where the index is damaged.
+    /// Like [`listed`](Self::listed), for a directory that only Palisade uses. All files with
+    /// scripts' names belong to the bundle, even if the index is damaged.
     pub fn of_our_own(directory: &Path) -> Self {
         let mut owned = Self::listed(directory).unwrap_or_default();
         owned.files.insert(INDEX_FILE.into());
@@ -95,11 +95,11 @@ impl BundleFiles {
         kind == FileType::RegularFile && is_file || kind == FileType::Directory && is_directory
     }
 
-    /// Entries of a directory that are no part of a bundle; directories that are none are not
-    /// looked into. Where there is no such directory, there are none.
+    /// Returns the entries of a directory that belong to no bundle, without descending into foreign
+    /// directories. Empty if the directory does not exist.
     ///
     /// # Errors
-    /// When the directory, or one below it, cannot be read, or is a symbolic link
+    /// If the directory or one below it cannot be read, or is a symbolic link
     /// ([`io::ErrorKind::NotADirectory`]).
     pub fn foreign_in(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let mut foreign = Vec::new();
@@ -112,11 +112,11 @@ impl BundleFiles {
         Ok(foreign)
     }
 
-    /// Removes a directory as far as it is a bundle's; what is left, by its path in it. The
-    /// directory itself is removed where nothing is left.
+    /// Removes the bundle's entries from a directory, and the directory itself if nothing is left.
+    /// Returns the paths that are left.
     ///
     /// # Errors
-    /// When something of the bundle cannot be removed.
+    /// If an entry of the bundle cannot be removed.
     pub fn remove_from(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let mut foreign = Vec::new();
         match open(CWD, directory) {
@@ -131,14 +131,14 @@ impl BundleFiles {
             .then(|| unlinkat(CWD, directory, AtFlags::REMOVEDIR))
         {
             None | Some(Ok(())) => Ok(foreign),
-            // something came meanwhile
+            // Another process has created an entry meanwhile.
             Some(Err(Errno::NOTEMPTY)) => Ok(vec![PathBuf::from(".")]),
             Some(Err(error)) => Err(error.into()),
         }
     }
 
-    /// Goes through a directory and those below it that are a bundle's; removes what is one's, if
-    /// that is asked for.
+    /// Visits a directory and the bundle's directories below it. Collects foreign entries in
+    /// `foreign`. Removes the bundle's entries if `removes`.
     fn walk(
         &self,
         directory: &OwnedFd,
@@ -170,7 +170,7 @@ impl BundleFiles {
     }
 }
 
-/// Removes an entry, if that is asked for; a directory only where it is empty.
+/// Removes an entry if `removes`. Keeps a directory that is not empty.
 fn remove(directory: &OwnedFd, name: &OsStr, flags: AtFlags, removes: bool) -> io::Result<()> {
     match removes.then(|| unlinkat(directory, name, flags)) {
         None | Some(Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY)) => Ok(()),
@@ -178,7 +178,7 @@ fn remove(directory: &OwnedFd, name: &OsStr, flags: AtFlags, removes: bool) -> i
     }
 }
 
-/// Opens a directory that is no symbolic link.
+/// Opens a directory, which must not be a symbolic link.
 fn open(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, path, flags, Mode::empty()).map_err(|error| match error {
@@ -187,13 +187,13 @@ fn open(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     })
 }
 
-/// Whether a bundle may have a file at this path: `nodes/n1/filter.v4.rules`.
+/// Returns whether a bundle may have a file at this path: `nodes/n1/filter.v4.rules`.
 fn is_script(path: &Path) -> bool {
     path.to_str()
         .is_some_and(|path| BundlePath::parse(path).is_some())
 }
 
-/// Whether a bundle may have a directory at this path: `nodes`, `nodes/n1`.
+/// Returns whether a bundle may have a directory at this path: `nodes`, `nodes/n1`.
 fn is_folder(path: &Path) -> bool {
     path.to_str().is_some_and(path::is_folder)
 }

@@ -1,4 +1,4 @@
-//! Unified diffs of text files, with the headers of `diff -u`.
+//! Unified diffs of texts, in the format of `diff -u`.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use imara_diff::{
 /// Lines of context around a change, as `diff -u` and `git diff` show.
 const CONTEXT_LINES: u32 = 3;
 
-/// Returns the hunks that lead from `old` to `new`; an empty string if the texts are equal.
+/// Returns the hunks that change `old` into `new`. Empty if the texts are equal.
 ///
-/// Cost: lines of both texts, times the lines that differ in the worst case (Myers' algorithm, with
-/// a bound on its search).
+/// Cost: the lines of both texts times the lines that differ, in the worst case (Myers' algorithm
+/// with a bounded search).
 pub(super) fn hunks(old: &str, new: &str) -> String {
     let input = InternedInput::new(old, new);
     let mut diff = Diff::compute(Algorithm::Myers, &input);
@@ -70,8 +70,8 @@ impl UnifiedDiffPrinter for LinePrinter<'_> {
     }
 }
 
-/// The range of a hunk in a file: the first line, from 1, and the number of lines unless it is 1.
-/// An empty range names the line before it (POSIX, `diff -u`).
+/// Formats the range of a hunk: the first line, from 1, and the number of lines unless it is 1. An
+/// empty range names the line before it (POSIX, `diff -u`).
 fn range(start: u32, len: u32) -> String {
     match len {
         0 => format!("{start},0"),

@@ -1,4 +1,5 @@
-//! Writing: into a directory beside the place, then there by one rename.
+//! Writes a bundle to a temporary directory next to its destination, then moves it there with one
+//! rename.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -13,20 +14,20 @@ use crate::bundle::{
 };
 use crate::diagnostic::{Code, Diagnostic};
 
-/// A bundle that is being written. Dropped before [`BundleWriter::finish`], it leaves nothing
-/// behind.
+/// A bundle that is being written. If dropped before [`BundleWriter::finish`], it removes its
+/// files.
 #[derive(Debug)]
 pub struct BundleWriter {
     place: PathBuf,
     owner: DirectoryOwner,
     directory: TempDir,
-    // dropped behind `directory`, which stands in one of them
+    // Dropped after `directory`, which may be inside one of them.
     _parents: CreatedParents,
     index: BundleIndex,
 }
 
-/// Directories that were made on the way to the place, innermost first. When dropped, those that
-/// are empty go again.
+/// Parent directories that were created for the destination, innermost first. Dropping removes
+/// those that are empty.
 #[derive(Debug)]
 struct CreatedParents(Vec<PathBuf>);
 
@@ -43,32 +44,32 @@ impl CreatedParents {
 impl Drop for CreatedParents {
     fn drop(&mut self) {
         for directory in &self.0 {
-            // one that holds the bundle is not empty and stays
+            // A directory that contains the bundle is not empty, so it stays.
             let _ = fs::remove_dir(directory);
         }
     }
 }
 
-/// What a bundle that was replaced has left: entries that are no part of it, which came meanwhile.
+/// Foreign entries that appeared in a replaced bundle while it was being replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftoverEntries {
-    /// Where they are now.
+    /// The directory that contains them now.
     pub place: PathBuf,
-    /// Their paths there.
+    /// Their paths in it.
     pub entries: Vec<PathBuf>,
 }
 
-/// Whose the directory is that a bundle replaces.
+/// The owner of the directory that a bundle replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DirectoryOwner {
-    /// The user's: only what its index lists is a bundle's.
+    /// The user. Only the files that its index lists belong to the bundle.
     User,
-    /// Palisade's own.
+    /// Palisade.
     Palisade,
 }
 
 impl DirectoryOwner {
-    /// What may be removed from the directory.
+    /// Returns what may be removed from the directory.
     fn owned(self, place: &Path) -> io::Result<BundleFiles> {
         match self {
             DirectoryOwner::User => BundleFiles::listed(place),
@@ -78,20 +79,22 @@ impl DirectoryOwner {
 }
 
 impl BundleWriter {
-    /// Starts a bundle that is to stand at `place`, where nothing may be now, or a directory with
-    /// nothing in it but a bundle: its index and files that the index lists. `provenance` says what
-    /// it is made of.
+    /// Starts a bundle for `place`. There must be nothing now, or an empty directory, or a
+    /// directory with only a bundle: its index and the files that the index lists. `provenance` is
+    /// the source of the new bundle.
     ///
     /// # Errors
-    /// When something else is there, a symbolic link for one, or nothing can be written beside it.
+    /// If anything else is there, such as a symbolic link, or if the parent directory cannot be
+    /// written.
     pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
         Self::with_owner(place, provenance, DirectoryOwner::User)
     }
 
-    /// The same where palisade alone keeps bundles: one with a damaged index may be there, too.
+    /// Like [`BundleWriter::new`], for a directory that only Palisade uses. The existing bundle may
+    /// have a damaged index.
     ///
     /// # Errors
-    /// As those of [`BundleWriter::new`].
+    /// As for [`BundleWriter::new`].
     pub fn of_our_own(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
         Self::with_owner(place, provenance, DirectoryOwner::Palisade)
     }
@@ -126,7 +129,7 @@ impl BundleWriter {
     /// Writes one node's scripts.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// If they cannot be written.
     pub fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
         for (path, text, counts) in part.files() {
             self.write(&path, text)?;
@@ -142,20 +145,24 @@ impl BundleWriter {
         Ok(())
     }
 
-    /// Writes the index and puts the bundle into its place, in one step that replaces a bundle that
-    /// is there. Of that one its own files are removed; what else came into it meanwhile is kept.
+    /// Writes the index, and moves the bundle to its destination in one atomic step. Removes the
+    /// files of the replaced bundle. Keeps foreign entries that appeared in it meanwhile, and
+    /// returns them.
     ///
     /// # Errors
-    /// When that fails, or something else came into the place before that step; what was there is
-    /// there still.
+    /// If a step fails, or if a foreign entry appeared before the move. The old bundle stays then.
     pub fn finish(mut self) -> Result<Option<LeftoverEntries>, Diagnostic> {
         self.index.nodes.sort_unstable();
         self.write(INDEX_FILE, &self.index.to_json())?;
+        // On disk before the rename, so that a crash leaves the old or the new bundle.
         sync(self.directory.path()).map_err(|error| unwritable(&self.place, &error))?;
 
+        // Checked again, because entries may have appeared since `new`.
         let owned = check_place(&self.place, self.owner)?;
         let draft = self.directory.path();
         let is_there = fs::symlink_metadata(&self.place).is_ok();
+        // EXCHANGE and NOREPLACE fail if the destination has appeared or disappeared since the
+        // check.
         let flags = if is_there {
             RenameFlags::EXCHANGE
         } else {
@@ -163,7 +170,7 @@ impl BundleWriter {
         };
         renameat_with(CWD, draft, CWD, &self.place, flags)
             .map_err(|error| unwritable(&self.place, &error.into()))?;
-        // from here on the draft's path is that of the directory that was replaced
+        // After the exchange, the temporary path contains the replaced directory.
         Ok(clear(self.directory, &owned))
     }
 
@@ -177,17 +184,18 @@ impl BundleWriter {
     }
 }
 
-/// Puts everything on the disk's file system on the disk, once rather than file by file.
+/// Flushes the whole file system, which is faster than flushing file by file.
 fn sync(directory: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(directory)?)?)
 }
 
-/// Gives a draft the mode and, as far as the user may, the owner of the directory that it replaces;
-/// the mode 0755 if it replaces nothing.
+/// Gives a temporary directory the mode and, if permitted, the owner of the directory that it
+/// replaces. The mode is 0755 if it replaces nothing.
 fn give(draft: &Path, place: &Path) -> io::Result<()> {
     let mode = match fs::symlink_metadata(place) {
         Ok(found) if found.is_dir() => {
-            // only root may give a directory away; what another user owned is this user's then
+            // Only root may change the owner. For other users, the new directory belongs to this
+            // user.
             let _ = chown(draft, Some(found.uid()), Some(found.gid()));
             found.permissions().mode() & 0o7777
         }
@@ -196,32 +204,33 @@ fn give(draft: &Path, place: &Path) -> io::Result<()> {
     fs::set_permissions(draft, Permissions::from_mode(mode))
 }
 
-/// Removes what was a bundle at the path of a draft that was exchanged for it; what is left.
+/// Removes a replaced bundle, which is at the path of the temporary directory. Returns the entries
+/// that are left.
 pub fn clear(draft: TempDir, owned: &BundleFiles) -> Option<LeftoverEntries> {
     let place = draft.keep();
     let entries = match owned.remove_from(&place) {
         Ok(entries) if entries.is_empty() => return None,
         Ok(entries) => entries,
-        // a link, for one, that took the directory's place in the last moment
+        // For example, a symbolic link replaced the directory at the last moment.
         Err(_) => Vec::new(),
     };
     Some(LeftoverEntries { place, entries })
 }
 
-/// The same place by a path that a link at its end does not lead away from: without a slash behind
-/// it.
+/// Returns the path without a trailing slash, which would follow a symbolic link at its end.
 fn without_link(place: &Path) -> PathBuf {
     match (place.parent(), place.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
-        // `.` and `..` are no links
+        // `.` and `..` are not symbolic links.
         _ => fs::canonicalize(place).unwrap_or_else(|_| place.to_owned()),
     }
 }
 
-/// How many entries are named.
+/// How many entries a message lists by name.
 const NAMED: usize = 5;
 
-/// Only a bundle, an empty directory or nothing may be replaced; what may be removed of it.
+/// Checks that the destination is a bundle, an empty directory, or absent. Returns what may be
+/// removed from it.
 fn check_place(place: &Path, owner: DirectoryOwner) -> Result<BundleFiles, Diagnostic> {
     let refused = |problem: String| {
         let message = format!("`{}` {problem}", place.display());
@@ -248,7 +257,7 @@ fn check_place(place: &Path, owner: DirectoryOwner) -> Result<BundleFiles, Diagn
 
     let foreign = match owned.foreign_in(place) {
         Ok(foreign) => foreign,
-        // what is no directory on the way there is said when the directories are made
+        // A parent that is not a directory is reported when the parents are created.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(owned),
         Err(error) => return Err(unwritable(place, &error)),
     };
@@ -266,7 +275,7 @@ fn check_place(place: &Path, owner: DirectoryOwner) -> Result<BundleFiles, Diagn
     }
 }
 
-/// `.git`, `README.md` and 3 more.
+/// Formats `.git`, `README.md` and 3 more.
 pub fn named(entries: &[PathBuf]) -> String {
     let shown: Vec<String> = entries
         .iter()
@@ -281,7 +290,7 @@ pub fn named(entries: &[PathBuf]) -> String {
 }
 
 impl LeftoverEntries {
-    /// That it was kept, and where.
+    /// Returns the warning that the entries were kept, and where.
     pub fn diagnostic(&self) -> Diagnostic {
         let what = if self.entries.is_empty() {
             "it".to_owned()
