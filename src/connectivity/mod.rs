@@ -1,11 +1,11 @@
-//! Who can talk to whom on what.
+//! Lists which peers can talk to each other, with which traffic.
 //!
-//! In: [`ResolvedPolicy`] policy, and what of it is [`ConnectivityQuery`] for. Out:
-//! [`Connectivity`]: for every two peers but two outside, all that may go from one to the other,
-//! where that is something.
+//! In: [`ResolvedPolicy`] and a [`ConnectivityQuery`]. Out: a [`Connectivity`] with all traffic
+//! that is allowed between every two peers, except pairs of two outside peers and pairs without
+//! traffic.
 //!
-//! Cost: the pairs with traffic, and for every different sender the classes that its policy does
-//! not close; see [`ReachabilityRows`].
+//! Cost: the pairs with traffic, and for every distinct sender the classes that its policy does not
+//! deny by default; see [`ReachabilityRows`].
 
 pub mod peers;
 pub mod port_list;
@@ -25,49 +25,49 @@ use crate::packet_space::{
 };
 use crate::resolve::ResolvedPolicy;
 
-/// What is asked for.
+/// The query.
 #[derive(Debug, Clone)]
 pub struct ConnectivityQuery {
-    /// What makes endpoints one peer.
+    /// How endpoints are grouped into peers.
     pub by: PeerGrouping,
-    /// Senders; none are all.
+    /// The senders; empty means all.
     pub from: Vec<EndpointPattern>,
-    /// Receivers; none are all.
+    /// The receivers; empty means all.
     pub to: Vec<EndpointPattern>,
-    /// What is sent; none is everything.
+    /// The traffic; empty means everything.
     pub what: Vec<TrafficPattern>,
 }
 
-/// All that was asked for.
+/// The answer to a query.
 #[derive(Debug)]
 pub struct Connectivity {
-    /// Everyone who was asked about as sender, in order.
+    /// The selected senders, in order.
     pub senders: Vec<ConnectivityPeer>,
-    /// Everyone who was asked about as receiver, in order.
+    /// The selected receivers, in order.
     pub receivers: Vec<ConnectivityPeer>,
-    /// What may go, by sender and receiver.
+    /// The allowed traffic, by sender and receiver.
     pub pairs: Vec<PeerConnection>,
-    /// What the pairs' traffic is of.
+    /// The header space of all sets of headers in this answer.
     pub traffic: HeaderSpace,
-    /// All traffic that listings have: without port 0, which is reserved.
+    /// All traffic that listings contain: everything but port 0, which is reserved.
     pub everything: HeaderSetId,
 }
 
-/// What may go from one peer to another.
+/// The traffic that may go from one peer to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerConnection {
-    /// Position among the senders.
+    /// The index of the sender in [`Connectivity::senders`].
     pub from: u32,
-    /// Position among the receivers.
+    /// The index of the receiver in [`Connectivity::receivers`].
     pub to: u32,
-    /// Not nothing.
+    /// The traffic; not empty.
     pub traffic: HeaderSetId,
 }
 
-/// Decides about all pairs that are asked for.
+/// Computes the allowed traffic of all pairs in a query.
 ///
 /// # Errors
-/// When somebody is asked for who is not in the input.
+/// If the query names an endpoint that is not in the input.
 pub fn list(
     resolved: &ResolvedPolicy<'_>,
     asked: &ConnectivityQuery,
@@ -93,13 +93,13 @@ pub fn list(
     })
 }
 
-/// Everyone whom a sender reaches, by position among the receivers.
+/// The receivers that a sender reaches, by index.
 type ReachedPeers = Vec<(u32, HeaderSetId)>;
-/// Where a peer can be, and whether that is outside.
+/// `true` if a peer is outside, and the classes of the peer.
 type PeerLocation<'peers> = (bool, &'peers [(Family, EndpointClassId)]);
 
-/// What goes from each sender to each receiver, where that is something of what is wanted. Senders
-/// in the same classes reach the same.
+/// Returns the wanted traffic from each sender to each receiver, without empty pairs. Senders with
+/// the same classes share one result.
 fn pairs(
     space: &ClusterSpace<'_>,
     senders: &[ConnectivityPeer],
@@ -118,6 +118,7 @@ fn pairs(
 
     let mut pairs = Vec::new();
     for (from, sender) in (0u32..).zip(senders) {
+        // senders in the same classes reach the same receivers
         let key = (sender.is_outside(), sender.classes());
         let reached = known
             .get(&key)
@@ -127,6 +128,7 @@ fn pairs(
             to: *to,
             traffic: *traffic,
         }));
+        // a result that no other sender shares is not kept, to save memory
         if alike.get(&key).is_some_and(|count| *count > 1) {
             known.insert(key, reached);
         }
@@ -135,14 +137,14 @@ fn pairs(
     pairs
 }
 
-/// Finds whom senders reach.
+/// Finds the receivers that senders reach.
 struct ReachFinder<'space, 'input> {
     rows: ReachabilityRows<'space, 'input>,
-    /// Positions of the receivers in each class.
+    /// For each class, the indices of the receivers in it.
     here: Vec<Vec<u32>>,
     is_outside: Vec<bool>,
     wanted: HeaderSetId,
-    /// What each receiver gets, and who gets something.
+    /// The traffic to each receiver; `reached` lists the receivers with any.
     got: Vec<HeaderSetId>,
     reached: Vec<u32>,
 }
@@ -187,6 +189,7 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
             let Some(got) = self.got.get_mut(to as usize) else {
                 continue;
             };
+            // reset for the next sender; clearing all receivers for each would be quadratic
             let got = std::mem::replace(got, HeaderSpace::NONE);
             if !(is_outside
                 && self
@@ -203,7 +206,8 @@ impl<'space, 'input> ReachFinder<'space, 'input> {
         all
     }
 
-    /// Traffic is mostly that of the last class, so that what is wanted of it is mostly known.
+    /// Adds a row. Neighbouring classes mostly have the same traffic, so the last intersection is
+    /// reused.
     fn add(&mut self, row: &[(EndpointClassId, HeaderSetId)], traffic: &mut HeaderSpace) {
         let mut last = (HeaderSpace::NONE, HeaderSpace::NONE);
         for (far, passing) in row {
@@ -247,7 +251,7 @@ fn wanted(
     traffic.and(all, everything)
 }
 
-/// The peers of subjects, in order; all where there is no subject.
+/// Returns the peers that match any of the patterns, in order; all peers if there is no pattern.
 fn chosen(
     peers: &PeerList,
     subjects: &[EndpointPattern],
@@ -280,6 +284,7 @@ fn chosen(
         }
     }
 
+    // patterns may overlap
     chosen.dedup_by(|left, right| left.identity == right.identity);
     Ok(chosen)
 }
@@ -291,7 +296,7 @@ fn prefix(meant: &PatternMembers) -> Option<Cidr> {
     }
 }
 
-/// Whether one of a peer's endpoints is meant.
+/// Returns `true` if a pattern matches one of the peer's endpoints.
 fn is_meant(peer: &ConnectivityPeer, meant: &PatternMembers, inventory: &Inventory) -> bool {
     peer.endpoints.iter().any(|id| match meant {
         PatternMembers::Endpoints(ids) => ids.binary_search(id).is_ok(),

@@ -1,8 +1,9 @@
-//! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
+//! Peers: the senders and receivers of connectivity listings. A peer is a workload, a service
+//! account, or a set of addresses outside the cluster.
 //!
-//! In: an [`Inventory`] and its [`ClusterSpace`]. Out: [`PeerList`]: every endpoint in one peer,
-//! and every address outside in another. Endpoints of one workload that policy tells apart are
-//! peers of their own.
+//! In: an [`Inventory`] and its [`ClusterSpace`]. Out: a [`PeerList`] in which every endpoint and
+//! every address outside is in exactly one peer. Endpoints of one workload that policy
+//! distinguishes are in separate peers.
 //!
 //! Cost: sorting endpoints.
 
@@ -14,46 +15,47 @@ use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
 use crate::packet_space::{AddressRange, ClusterSpace, EndpointClassId};
 
-/// What makes endpoints one peer.
+/// How endpoints are grouped into peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerGrouping {
-    /// One owner and one service account, as far as policy does not tell them apart.
+    /// By owner and service account, unless policy distinguishes the endpoints.
     Workload,
-    /// One service account. Policy may tell them apart: what one of them may do, the peer may do.
+    /// By service account, even if policy distinguishes the endpoints. The peer may do what any of
+    /// its endpoints may do.
     ServiceAccount,
 }
 
-/// Who a peer is. The same in every cluster that has it.
+/// The identity of a peer. It is the same in every cluster that has the peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerIdentity {
-    /// Endpoints of one workload, or all that run as a service account.
+    /// Endpoints of one workload, or all endpoints of a service account.
     Endpoints {
-        /// Their namespace.
+        /// The namespace.
         namespace: Arc<str>,
-        /// The kind of their owner; `Pod` and `WorkloadEndpoint` of what has none, `ServiceAccount`
-        /// of all that run as one.
+        /// The kind of the owner; `Pod` or `WorkloadEndpoint` for an endpoint without owner,
+        /// `ServiceAccount` for all endpoints of one.
         kind: Arc<str>,
-        /// The name of their owner, or their own.
+        /// The name of the owner, or of the endpoint if it has no owner.
         name: Arc<str>,
-        /// What they run as; a workload endpoint may not say.
+        /// The service account; `None` if a workload endpoint does not name one.
         service_account: Option<Arc<str>>,
-        /// Their own names, in order, where another peer is called alike; else none.
+        /// The names of the endpoints, in order, if another peer has the same name; else empty.
         pods: Vec<Arc<str>>,
     },
-    /// Addresses that no endpoint has, of one family and in order.
+    /// Addresses without an endpoint, of one family and in order.
     Outside(Vec<AddressRange>),
 }
 
-/// Someone who sends and receives.
+/// A sender or receiver.
 #[derive(Debug, Clone)]
 pub struct ConnectivityPeer {
-    /// Who it is.
+    /// The identity.
     pub identity: PeerIdentity,
-    /// Its endpoints, in order; none where it is outside.
+    /// The endpoints, in order; empty for addresses outside.
     pub endpoints: Vec<EndpointId>,
-    /// Where it can be, in order.
+    /// The endpoint classes, in order.
     classes: Vec<(Family, EndpointClassId)>,
-    /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
+    /// The addresses outside, including those of endpoints between them: fewer ranges, for display.
     around: Vec<AddressRange>,
 }
 
@@ -67,7 +69,7 @@ pub struct PeerList {
 type PeerName = (Arc<str>, Arc<str>, Arc<str>, Option<Arc<str>>);
 
 impl PeerList {
-    /// Everyone in a cluster, and everyone outside of it.
+    /// Groups all endpoints of a cluster and all addresses outside into peers.
     pub fn group(inventory: &Inventory, space: &ClusterSpace<'_>, by: PeerGrouping) -> Self {
         let mut named: BTreeMap<PeerName, Vec<ConnectivityPeer>> = BTreeMap::new();
         for (id, endpoint) in inventory.endpoints_with_ids() {
@@ -93,7 +95,7 @@ impl PeerList {
         Self { peers }
     }
 
-    /// All of them, in order.
+    /// Returns all peers, in order.
     pub fn all(&self) -> &[ConnectivityPeer] {
         &self.peers
     }
@@ -121,22 +123,23 @@ impl ConnectivityPeer {
         }
     }
 
-    /// Whether these are addresses outside.
+    /// Returns `true` if the peer consists of addresses outside.
     pub fn is_outside(&self) -> bool {
         matches!(self.identity, PeerIdentity::Outside(_))
     }
 
-    /// Where it can be, in order.
+    /// Returns the endpoint classes of the peer, in order.
     pub fn classes(&self) -> &[(Family, EndpointClassId)] {
         &self.classes
     }
 
-    /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
+    /// Returns the addresses outside, including those of endpoints between them: fewer ranges, for
+    /// display.
     pub fn around(&self) -> &[AddressRange] {
         &self.around
     }
 
-    /// The part of it that some addresses are, where it is outside; none where that is nothing.
+    /// Returns the part of an outside peer that is in a range, or `None` if that is empty.
     pub fn within(&self, addresses: AddressRange) -> Option<Self> {
         let PeerIdentity::Outside(ranges) = &self.identity else {
             return None;
@@ -157,7 +160,8 @@ impl ConnectivityPeer {
         })
     }
 
-    /// Whether policy tells it from an endpoint in these classes in no family that both have.
+    /// Returns `true` if the peer has the same classes as an endpoint in every family that both
+    /// have.
     fn takes(&self, classes: &[(Family, EndpointClassId)]) -> bool {
         Family::BOTH.into_iter().all(|family| {
             let mut own = self.classes.iter().filter(|row| row.0 == family).peekable();
@@ -186,6 +190,7 @@ fn name(endpoint: &Endpoint, by: PeerGrouping) -> PeerName {
         );
     }
 
+    // the last owner is the outermost: the Deployment, not its ReplicaSet
     let (kind, name) = match (endpoint.owners().last(), endpoint.kind) {
         (Some(owner), _) => (Arc::clone(&owner.kind), Arc::clone(&owner.name)),
         (None, EndpointKind::Pod) => (Arc::from("Pod"), Arc::clone(&endpoint.name)),
@@ -198,7 +203,7 @@ fn name(endpoint: &Endpoint, by: PeerGrouping) -> PeerName {
     (namespace, kind, name, account)
 }
 
-/// The classes of an endpoint, in order.
+/// Returns the classes of an endpoint, in order.
 fn classes(id: EndpointId, space: &ClusterSpace<'_>) -> Vec<(Family, EndpointClassId)> {
     let mut classes: Vec<(Family, EndpointClassId)> = space
         .places
@@ -211,7 +216,7 @@ fn classes(id: EndpointId, space: &ClusterSpace<'_>) -> Vec<(Family, EndpointCla
     classes
 }
 
-/// Peers of one name get the names of their endpoints.
+/// Adds the names of endpoints to peers that have the same name.
 fn told_apart(mut alike: Vec<ConnectivityPeer>, inventory: &Inventory) -> Vec<ConnectivityPeer> {
     if alike.len() > 1 {
         for peer in &mut alike {
@@ -229,7 +234,7 @@ fn told_apart(mut alike: Vec<ConnectivityPeer>, inventory: &Inventory) -> Vec<Co
     alike
 }
 
-/// The addresses outside, class by class.
+/// Returns one peer for each class of addresses outside.
 fn outside(inventory: &Inventory, space: &ClusterSpace<'_>) -> Vec<ConnectivityPeer> {
     let mut taken: Vec<IpAddr> = inventory
         .endpoints
@@ -256,7 +261,8 @@ fn outside(inventory: &Inventory, space: &ClusterSpace<'_>) -> Vec<ConnectivityP
     peers
 }
 
-/// Ranges without the gaps between them in which all addresses are endpoints'; both are in order.
+/// Joins ranges if all addresses in the gap between them belong to endpoints. Both inputs must be
+/// sorted.
 pub(crate) fn around(ranges: &[AddressRange], taken: &[IpAddr]) -> Vec<AddressRange> {
     let before = |family: Family, bits: u128| {
         taken.partition_point(|address| {

@@ -22,7 +22,7 @@ fn ranges(texts: &[(&str, &str)]) -> Vec<AddressRange> {
         .collect()
 }
 
-/// `shop/Deployment/web as web [web-1 web-2]: 2`, or the ranges.
+/// Describes the peers: `shop/Deployment/web as web [web-1 web-2]: 2`, or the ranges.
 fn peers(yaml: &str, by: PeerGrouping) -> Vec<String> {
     let mut files = SourceFiles::default();
     files.add("all.yaml", yaml.to_owned()).unwrap();

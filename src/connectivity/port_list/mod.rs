@@ -1,8 +1,7 @@
-//! Traffic in words that people and other programs know: protocols, ports, types of control
-//! messages.
+//! Sets of headers in terms that people and other programs use: protocols, ports, ICMP types.
 //!
-//! In: a [`HeaderSetId`]. Out: [`AllowedTraffic`], for every protocol in it. Port 0 is left out: it
-//! is reserved, and nobody listens there.
+//! In: a [`HeaderSetId`]. Out: an [`AllowedTraffic`] for every protocol in it. Port 0 is left out,
+//! because it is reserved and no process listens there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,33 +9,32 @@ use std::fmt;
 use crate::net::{PortRange, Protocol, merge_ranges};
 use crate::packet_space::{HeaderClass, HeaderSetId, HeaderSpace};
 
-/// What may pass of one protocol.
+/// The allowed traffic of one protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedTraffic {
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports it may go to, merged; none where the protocol has no ports.
+    /// The destination ports, merged; `None` if the protocol has no ports.
     pub ports: Option<Vec<PortRange>>,
-    /// The ports it may come from, merged; none where that may be any, or the protocol has no
-    /// ports.
+    /// The source ports, merged; `None` if any source port is allowed or the protocol has no ports.
     pub source_ports: Option<Vec<PortRange>>,
-    /// The control messages; none where that may be any, or the protocol has no messages.
+    /// The ICMP messages; `None` if any message is allowed or the protocol has no messages.
     pub types: Option<Vec<AllowedMessages>>,
 }
 
-/// Control messages.
+/// A range of ICMP messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AllowedMessages {
     /// From the first type to the last, with all codes.
     Types(u8, u8),
-    /// Of a type, from the first code to the last.
+    /// Of one type, from the first code to the last.
     Codes(u8, u8, u8),
 }
 
-/// Type and code of a class of messages; none stands for all that no rule names.
+/// Type and code of a header class; `None` means all types or codes that no rule names.
 type MessageName = (Option<u8>, Option<u8>);
 
-/// Protocols in the order of listings; the others are behind them, by number.
+/// The protocols that are listed first, in this order. The others follow by number.
 const FIRST: [Protocol; 5] = [
     Protocol::TCP,
     Protocol::UDP,
@@ -45,8 +43,8 @@ const FIRST: [Protocol; 5] = [
     Protocol::ICMPV6,
 ];
 
-/// All that a set holds, protocol after protocol. One that only some source ports may come from is
-/// listed once for each set of ports it may go to.
+/// Lists everything in a set of headers, by protocol. A protocol with restricted source ports has
+/// one entry for each distinct set of destination ports.
 pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
     let mut ports: BTreeMap<Protocol, BTreeMap<Vec<PortRange>, Vec<PortRange>>> = BTreeMap::new();
     let mut messages: BTreeMap<Protocol, Vec<MessageName>> = BTreeMap::new();
@@ -101,12 +99,12 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
     all
 }
 
-/// Whether a set holds all that can be listed.
+/// Returns `true` if a set contains everything that can be listed.
 pub fn is_everything(id: HeaderSetId, traffic: &HeaderSpace) -> bool {
     traffic.includes(id, traffic.listed())
 }
 
-/// Ports without port 0.
+/// Returns the ports of a header class, without port 0; `None` if none remain.
 fn listed(first: u16, last: u16) -> Option<PortRange> {
     PortRange::new(first.max(1), last)
 }
@@ -183,7 +181,7 @@ fn with_messages(
     }
 }
 
-/// Numbers that are in order, as ranges.
+/// Returns sorted numbers as ranges.
 fn runs(numbers: impl Iterator<Item = u8>) -> Vec<(u8, u8)> {
     let mut runs: Vec<(u8, u8)> = Vec::new();
     for number in numbers {
@@ -195,7 +193,7 @@ fn runs(numbers: impl Iterator<Item = u8>) -> Vec<(u8, u8)> {
     runs
 }
 
-/// `80,443,8000-8100`.
+/// Formats ports: `80,443,8000-8100`.
 pub fn ports_text(ports: &[PortRange]) -> String {
     let texts: Vec<String> = ports
         .iter()
@@ -204,13 +202,13 @@ pub fn ports_text(ports: &[PortRange]) -> String {
     texts.join(",")
 }
 
-/// `8/0,3`.
+/// Formats ICMP messages: `8/0,3`.
 pub fn types_text(types: &[AllowedMessages]) -> String {
     let texts: Vec<String> = types.iter().map(ToString::to_string).collect();
     texts.join(",")
 }
 
-/// A protocol as listings have it: Calico's name of those with ports or messages, or the number.
+/// Returns Calico's name for a protocol that has ports or messages, else its number.
 pub fn protocol_text(protocol: Protocol) -> String {
     if FIRST.contains(&protocol) {
         protocol.to_string()
@@ -228,7 +226,7 @@ fn span<Number: fmt::Display + PartialEq>(first: &Number, last: &Number) -> Stri
 }
 
 impl fmt::Display for AllowedMessages {
-    /// `8`, `3-4`, `8/0`, `3/0-4`.
+    /// Prints `8`, `3-4`, `8/0` or `3/0-4`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AllowedMessages::Types(first, last) => out.write_str(&span(first, last)),

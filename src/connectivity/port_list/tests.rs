@@ -5,7 +5,7 @@ use crate::net::{PortRange, Protocol, Side};
 use crate::packet_space::{HeaderSetId, HeaderSpace, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
-/// `TCP 80,443 from 1000; ICMP 8/0`.
+/// Describes a set of headers: `TCP 80,443 from 1000; ICMP 8/0`.
 fn text(id: HeaderSetId, traffic: &HeaderSpace) -> String {
     let words = describe(id, traffic).into_iter().map(|allowed| {
         let ports = allowed
