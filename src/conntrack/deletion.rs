@@ -1,6 +1,7 @@
-//! The request that deletes an entry, and none that policy may judge otherwise: by its replies and
-//! its zone, and by its identifier, which the kernel makes of its first packet and of the place
-//! where it stands.
+//! Builds the netlink request that deletes one entry. The request names the reply tuple and the
+//! zone, and the identifier, which the kernel derives from the first packet and the entry's memory
+//! address. So it cannot delete a new entry with the same tuple, which policy may judge
+//! differently.
 
 use std::net::IpAddr;
 
@@ -11,10 +12,10 @@ use crate::runner::NetfilterRequest;
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE`.
 const DELETE: u16 = 1 << 8 | 2;
 
-/// `NLA_F_NESTED`: attributes are in an attribute.
+/// `NLA_F_NESTED`: the attribute contains attributes.
 const NESTED: u16 = 1 << 15;
 
-/// Attributes of an entry, of its tuple, and of the tuple's two parts: `CTA_…`.
+/// Attributes of an entry, of its tuple, and of the two parts of the tuple: `CTA_…`.
 const REPLIES: u16 = 2;
 const IDENTIFIER: u16 = 12;
 const ZONE: u16 = 18;
@@ -23,16 +24,16 @@ const PROTOCOL: u16 = 2;
 const NUMBER: u16 = 1;
 const PORTS: [u16; 2] = [2, 3];
 
-/// The number of the family, and the attributes of both addresses.
+/// Address family, and the attributes of both addresses.
 const V4: (u8, [u16; 2]) = (2, [1, 2]);
 const V6: (u8, [u16; 2]) = (10, [3, 4]);
 
-/// The attributes of a message's identifier, type and code.
+/// Attributes of an ICMP message: identifier, type and code.
 const ICMP: [u16; 3] = [4, 5, 6];
 const ICMPV6: [u16; 3] = [7, 8, 9];
 
-/// The request that deletes this entry and no other one. Without a tuple the kernel would delete
-/// all of them.
+/// Returns the request that deletes this entry and no other. A request without a tuple would delete
+/// all entries.
 pub(super) fn request(connection: &TrackedConnection) -> NetfilterRequest {
     let TrackedConnection {
         protocol,
@@ -50,7 +51,7 @@ pub(super) fn request(connection: &TrackedConnection) -> NetfilterRequest {
     ];
     body.extend(part(REPLIES | NESTED, &replies.concat()));
 
-    // a kernel without zones takes no word of them
+    // A kernel without zones rejects the attribute.
     if *zone != 0 {
         body.extend(part(ZONE, &zone.to_be_bytes()));
     }
@@ -71,7 +72,7 @@ fn addresses(ends: &ConnectionTuple, [source, destination]: [u16; 2]) -> Vec<u8>
     .concat()
 }
 
-/// What stands above the addresses: the protocol, and its ports, keys or message.
+/// Returns the protocol part of a tuple: the protocol, and its ports, keys or message.
 fn above(protocol: Protocol, ends: &ConnectionTuple) -> Vec<u8> {
     let mut parts = part(NUMBER, &[protocol.number()]);
     if let Some(pair) = ends.ports.or(ends.keys) {
@@ -94,7 +95,7 @@ fn above(protocol: Protocol, ends: &ConnectionTuple) -> Vec<u8> {
     parts
 }
 
-/// An attribute: its length, its kind and its value, filled up to four bytes.
+/// Encodes an attribute: length, type and value, padded to four bytes.
 fn part(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX); // no value here has more than some dozen bytes
     let mut part = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();

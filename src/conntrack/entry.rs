@@ -1,4 +1,4 @@
-//! Entries of the kernel's table of connections, as `conntrack` prints them.
+//! Entries of the kernel's conntrack table, as `conntrack` prints them.
 
 use std::net::IpAddr;
 
@@ -8,36 +8,36 @@ use crate::packet::{Flow, IcmpMessage, PortPair, PreDnatDestination};
 /// A known connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrackedConnection {
-    /// Its protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// What its first packet carried, before any translation.
+    /// Tuple of the first packet, before any NAT.
     pub sent: ConnectionTuple,
-    /// What replies carry, before theirs.
+    /// Tuple of the replies, before NAT is reversed.
     pub replies: ConnectionTuple,
-    /// The zone; 0 where there is none.
+    /// The conntrack zone. 0 if there is none.
     pub zone: u16,
-    /// The kernel's identifier of the entry, made of its first packet and of the place where it
-    /// stands.
+    /// The kernel's identifier of the entry, derived from the first packet and the entry's memory
+    /// address.
     pub identifier: u32,
 }
 
-/// Who sends to whom.
+/// One direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionTuple {
-    /// The sender.
+    /// The source address.
     pub source: IpAddr,
-    /// The receiver.
+    /// The destination address.
     pub destination: IpAddr,
-    /// The ports, of a protocol that has them.
+    /// The ports, for a protocol with ports.
     pub ports: Option<PortPair>,
-    /// The message, of ICMP and ICMPv6, and its identifier.
+    /// The message and its identifier, for ICMP and ICMPv6.
     pub message: Option<(IcmpMessage, u16)>,
-    /// The keys, of GRE, which no policy speaks of.
+    /// The keys, for GRE. Policy cannot match them.
     pub keys: Option<PortPair>,
 }
 
 impl TrackedConnection {
-    /// The entries of a listing, and how many lines of it were not understood.
+    /// Parses a listing. Returns the entries, and the number of lines that could not be parsed.
     pub fn read_all(text: &str) -> (Vec<Self>, usize) {
         let read: Vec<Option<Self>> = text
             .lines()
@@ -48,8 +48,8 @@ impl TrackedConnection {
         (read.into_iter().flatten().collect(), unread)
     }
 
-    /// Reads `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=…
-    /// dport=… [ASSURED] mark=0 use=1 id=7`.
+    /// Parses `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=…
+    /// dport=… [ASSURED] mark=0 use=1 id=7`. Returns `None` for any other form.
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let family = match words.next()? {
@@ -74,7 +74,7 @@ impl TrackedConnection {
             Some(_) => return None, // a zone for each direction
             None => 0,
         };
-        // ICMP's own identifiers stand before
+        // ICMP has an `id` of its own, before `use`.
         let behind = pairs.iter().skip_while(|pair| pair.0 != "use");
         let identifier = behind
             .into_iter()
@@ -101,8 +101,8 @@ impl TrackedConnection {
         })
     }
 
-    /// Its first packet as the filter table sees it: the destination is translated, the source is
-    /// not yet.
+    /// Returns the first packet as the filter table sees it: after destination NAT, before source
+    /// NAT.
     pub fn flow(&self) -> Flow {
         let ports = self.sent.ports.zip(self.replies.ports);
         let ports = ports.map(|(sent, replies)| PortPair {
@@ -120,7 +120,7 @@ impl TrackedConnection {
         }
     }
 
-    /// Where it was sent to, where that was translated.
+    /// Returns the destination before NAT, or `None` if it was not translated.
     pub fn original(&self) -> Option<PreDnatDestination> {
         let flow = self.flow();
         let original = PreDnatDestination {

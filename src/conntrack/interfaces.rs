@@ -1,4 +1,4 @@
-//! Where the node sees a connection's packets: in which of its hooks, over which interfaces.
+//! The hooks and interfaces at which the node sees a connection's packets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,19 +9,19 @@ use crate::observe::{KernelProblem, ask};
 use crate::packet::{Flow, Hook};
 use crate::runner::{Runner, ToolCall};
 
-/// What is known of the node's interfaces.
+/// What is known about the node's interfaces.
 #[derive(Debug, Default)]
 pub(super) struct NodeInterfaces {
     /// The node's own addresses.
     pub(super) own: BTreeSet<IpAddr>,
-    /// Those that scripts name, and one that they do not.
+    /// The interfaces that scripts name, and one that they do not.
     pub(super) any: Vec<String>,
-    /// The interface that leads to an address, where there is only one.
+    /// The interface that leads to an address, if there is only one.
     pub(super) towards: BTreeMap<IpAddr, String>,
 }
 
 impl NodeInterfaces {
-    /// Asks the kernel for what matters to these connections: routes only where scripts name
+    /// Reads what matters for these connections from the kernel. Reads routes only if scripts name
     /// interfaces.
     pub(super) fn ask(
         runner: &mut dyn Runner,
@@ -33,6 +33,7 @@ impl NodeInterfaces {
             &ToolCall::new("ip", &["-o", "address", "show"]),
         )?);
         let any = any(kernel);
+        // A single name means that scripts name no interface, so routes do not matter.
         let towards = match any.as_slice() {
             [_] => BTreeMap::new(),
             _ => towards(runner, &others(known, &own))?,
@@ -40,7 +41,7 @@ impl NodeInterfaces {
         Ok(Self { own, any, towards })
     }
 
-    /// Where a flow's first packet may be seen; nowhere where both ends are the node's own.
+    /// Returns the hooks that may see a flow's first packet. Empty if both ends are the node's own.
     pub(super) fn hooks(&self, flow: &Flow) -> Vec<Hook> {
         let (sources, destinations) = (
             self.leading_to(flow.source),
@@ -81,7 +82,7 @@ impl NodeInterfaces {
     }
 }
 
-/// The interfaces that scripts name, and one that they do not.
+/// Returns the interfaces that scripts name, and one other name, which represents all the rest.
 pub(super) fn any(kernel: &NodeKernel) -> Vec<String> {
     let mut any: Vec<String> = kernel.interfaces().into_iter().map(str::to_owned).collect();
     any.extend(
@@ -92,7 +93,7 @@ pub(super) fn any(kernel: &NodeKernel) -> Vec<String> {
     any
 }
 
-/// Ends of connections that are not the node's own.
+/// Returns the ends of connections that are not the node's own.
 fn others(known: &[TrackedConnection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let ends = known
         .iter()
@@ -101,8 +102,8 @@ fn others(known: &[TrackedConnection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAdd
     ends.filter(|address| !own.contains(address)).collect()
 }
 
-/// The interface over which the node sends to each address. Not told where the kernel chooses among
-/// several, or has no route.
+/// Returns the interface on which the node sends to each address. Omits addresses without a route,
+/// or with a choice of several.
 fn towards(
     runner: &mut dyn Runner,
     others: &BTreeSet<IpAddr>,
@@ -123,7 +124,7 @@ fn towards(
     let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
 
     let answers = runner.run(&call).map_err(KernelProblem::NoAnswer)?;
-    // it fails where one address has no route, and tells of the others all the same
+    // The status is nonzero if one address has no route. The other answers are still valid.
     if answers.status.is_none() {
         return Err(refused(&call, "it was killed by a signal"));
     }
@@ -138,22 +139,22 @@ fn towards(
         .collect())
 }
 
-/// Where a packet goes next.
+/// The next hop of a packet.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RouteHop {
-    /// The router; empty where the receiver is reached without one.
+    /// The router. Empty if the receiver is on the link.
     pub(super) router: String,
     /// The interface.
     pub(super) interface: String,
 }
 
-/// `10.0.0.9 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0`; another first word tells of another kind of
-/// route.
+/// Parses `10.0.0.9 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0`. Returns `None` for other types of
+/// routes, which begin with another word.
 pub(super) fn route(line: &str) -> Option<(IpAddr, RouteHop)> {
     Some((line.split_whitespace().next()?.parse().ok()?, hop(line)?))
 }
 
-/// The hops of routes that have several: `default proto static \ nexthop via 10.0.0.1 dev eth0
+/// Returns the hops of multipath routes: `default proto static \ nexthop via 10.0.0.1 dev eth0
 /// weight 1 \ nexthop …`.
 pub(super) fn choices_of(routes: &str) -> BTreeSet<RouteHop> {
     routes
@@ -163,7 +164,7 @@ pub(super) fn choices_of(routes: &str) -> BTreeSet<RouteHop> {
         .collect()
 }
 
-/// `… via 10.0.0.1 dev eth0 …`.
+/// Parses `… via 10.0.0.1 dev eth0 …`.
 fn hop(text: &str) -> Option<RouteHop> {
     let (before, behind) = text.split_once("dev ")?;
     let router = before
@@ -175,8 +176,8 @@ fn hop(text: &str) -> Option<RouteHop> {
     })
 }
 
-/// The node's own addresses, of what `ip -o address show` prints: `2: eth0    inet 10.0.0.1/24 brd
-/// …`.
+/// Returns the node's own addresses from the output of `ip -o address show`: `2: eth0    inet
+/// 10.0.0.1/24 brd …`.
 pub(super) fn addresses(text: &str) -> BTreeSet<IpAddr> {
     let of_line = |line: &str| {
         let mut words = line

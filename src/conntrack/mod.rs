@@ -1,23 +1,23 @@
-//! Known connections that the policy in force denies, and their end.
+//! Finds and ends known connections that the policy in force denies.
 //!
-//! Replies and whatever belongs to a known connection pass before policy is asked (semantics
-//! §9.14), so that a connection that was allowed once goes on under a policy that denies it. By
-//! option, the entries of such connections are deleted from the kernel's table, and only those:
-//! their next packet is a new one again, which policy denies.
+//! Packets of known connections pass before any policy rule (semantics §9.14), so an allowed
+//! connection continues under a policy that denies it. By option, Palisade deletes the conntrack
+//! entries of denied connections, and only those. Their next packet is new again, and policy denies
+//! it.
 //!
-//! In: the scripts in force, as a [`NodeKernel`], and a [`Runner`]. Out: how many connections there
-//! were, and which were cut. Entries are deleted one by one over netlink, each by its identifier
-//! (`conntrack` itself walks through the whole table for each). An entry that is not understood
-//! stays, and so does one whose interface matters and is not known, if it is allowed over any.
-//! Absent: the change of policy; all entries are asked, also those from before it.
+//! In: the scripts in force, as a [`NodeKernel`], and a [`Runner`]. Out: the number of connections,
+//! and those that were ended. Palisade deletes entries one by one over netlink, each by its
+//! identifier, because the `conntrack` tool walks through the whole table for each. An entry that
+//! cannot be parsed stays. So does one whose interface matters and is unknown, if policy allows it
+//! on any interface. Absent: the change of policy. All entries are checked, also those from before
+//! the change.
 //!
-//! A TCP connection whose entry is gone may be taken up again by a packet of its server where
-//! policy allows the server to begin one to that client (`nf_conntrack_tcp_loose` is 1 by default;
-//! see deploy/README.md).
+//! A TCP connection without an entry may resume with a packet from its server, if policy allows the
+//! server to connect to that client (`nf_conntrack_tcp_loose` is 1 by default; see
+//! deploy/README.md).
 //!
-//! Cost: a walk through the scripts for each connection; three processes, three more where scripts
-//! name interfaces, and two more where a connection ended meanwhile; two calls of the kernel for
-//! each entry that is deleted.
+//! Cost: one walk through the scripts per connection; three processes, three more if scripts name
+//! interfaces, and two more if a connection ended meanwhile; two system calls per deleted entry.
 
 mod deletion;
 mod entry;
@@ -36,26 +36,26 @@ use crate::observe::KernelProblem;
 use crate::packet::{Packet, ReversePath, Verdict};
 use crate::runner::{NetfilterRequest, ProcessOutput, Runner, RunnerFailure, ToolCall};
 
-/// What became of the known connections.
+/// Result of a conntrack cleanup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackCleanup {
-    /// How many there were.
+    /// Number of known connections.
     pub known: usize,
-    /// Those that are denied.
+    /// Connections that policy denies.
     pub denied: Vec<TrackedConnection>,
-    /// How many were deleted; others ended by themselves before it came to them.
+    /// Number of deleted entries. The others ended by themselves before their deletion.
     pub ended: usize,
-    /// How many entries were not understood, and stay.
+    /// Number of entries that could not be parsed. They stay.
     pub unread: usize,
 }
 
-/// What `conntrack` says on standard error of a call that went well: how many entries there were.
+/// The line that `conntrack` prints on standard error after a success, with the number of entries.
 const COUNT: (&str, &str) = ("conntrack v", " flow entries have been ");
 
-/// Deletes the entries of connections that scripts deny.
+/// Deletes the entries of connections that the scripts deny.
 ///
 /// # Errors
-/// When there is no `conntrack`, it refuses, or what it says is not whole.
+/// If `conntrack` is missing or fails, or if its output is incomplete.
 pub fn cut_denied(
     runner: &mut dyn Runner,
     kernel: &NodeKernel,
@@ -75,7 +75,8 @@ pub fn cut_denied(
         return Ok(cut);
     }
 
-    // each has ended by itself, unless it is listed still
+    // The kernel did not know these entries. They ended by themselves, unless the table still lists
+    // them.
     let listed = BTreeSet::from_iter(list_connections(runner)?.0);
     match unknown
         .iter()
@@ -90,7 +91,7 @@ pub fn cut_denied(
     }
 }
 
-/// What is known now, and how many entries were not understood.
+/// Returns the known connections, and the number of entries that could not be parsed.
 fn list_connections(
     runner: &mut dyn Runner,
 ) -> Result<(Vec<TrackedConnection>, usize), KernelProblem> {
@@ -101,7 +102,7 @@ fn list_connections(
     Ok((known, unread + unread_others))
 }
 
-/// Deletes entries; gives those that the kernel did not know.
+/// Deletes entries. Returns those that the kernel did not know.
 fn delete(
     runner: &mut dyn Runner,
     connections: &[TrackedConnection],
@@ -127,7 +128,8 @@ fn not_deleted(count: usize, why: &str) -> KernelProblem {
     )))
 }
 
-/// The connections that scripts deny if they began now.
+/// Returns the connections that the scripts would deny if they began now. If several hooks are
+/// possible, all of them must deny.
 fn denied(
     kernel: &NodeKernel,
     known: Vec<TrackedConnection>,
@@ -136,8 +138,10 @@ fn denied(
     let is_denied = |connection: &TrackedConnection| {
         let flow = connection.flow();
         let hooks = interfaces.hooks(&flow);
+        // Without hooks, both ends are the node's own, and the entry stays.
         !hooks.is_empty()
             && hooks.into_iter().all(|hook| {
+                // State NEW, because the question is whether the connection may begin now.
                 let packet = Packet {
                     flow,
                     original: connection.original(),
@@ -163,7 +167,8 @@ fn list(family: Family) -> ToolCall {
     )
 }
 
-/// A listing with as many lines as `conntrack` says that it showed.
+/// Returns a listing. `conntrack` prints the number of entries, and the listing must have as many
+/// lines.
 fn listing(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelProblem> {
     let answer = runner.run(call).map_err(KernelProblem::NoAnswer)?;
     if let Some(problem) = said_wrong(call, &answer) {
@@ -190,7 +195,7 @@ fn listing(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelPro
     }
 }
 
-/// What is wrong with an answer: its status, or an error on standard error.
+/// Returns what is wrong with an answer: its status, or an error on standard error.
 fn said_wrong(call: &ToolCall, answer: &ProcessOutput) -> Option<KernelProblem> {
     let is_count = |line: &&str| line.starts_with(COUNT.0) && line.contains(COUNT.1);
     let said: Vec<&str> = answer

@@ -11,7 +11,7 @@ use crate::runner::{
     FileTree, NetfilterRequest, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
 };
 
-/// `10.0.1.1` is an endpoint that may send to `10.0.2.1` only.
+/// `10.0.1.1` is an endpoint that may send only to `10.0.2.1`.
 const SETS: &str = "create pal-local4 hash:net family inet hashsize 1024 maxelem 65536\nadd \
                     pal-local4 10.0.1.1\ncreate pal-s4-a hash:net family inet hashsize 1024 \
                     maxelem 65536\nadd pal-s4-a 10.0.2.1\n";
@@ -21,7 +21,7 @@ const V4: &str = "*filter\n:pal-FORWARD - [0:0]\n-A pal-FORWARD -m conntrack --c
                   pal-FORWARD -j DROP\n-I FORWARD 1 -j pal-FORWARD\nCOMMIT\n";
 const V6: &str = "*filter\nCOMMIT\n";
 
-/// As `conntrack -L -o extended,id` prints them; the comment says what is to become of each.
+/// Entries as `conntrack -L -o extended,id` prints them. The comments describe each.
 const KNOWN: [(&str, bool); 9] = [
     // allowed
     (
@@ -45,7 +45,7 @@ const KNOWN: [(&str, bool); 9] = [
          type=0 code=0 id=77 mark=0 use=1 id=4",
         true,
     ),
-    // to a service, translated to what is allowed, and to what is not
+    // to a service, translated to an allowed and to a denied destination
     (
         "ipv4 2 tcp 6 9 ESTABLISHED src=10.0.1.1 dst=10.96.0.1 sport=5 dport=443 src=10.0.2.1 \
          dst=10.0.1.1 sport=8443 dport=5 [ASSURED] use=1 id=5",
@@ -56,19 +56,19 @@ const KNOWN: [(&str, bool); 9] = [
          dst=10.0.1.1 sport=8443 dport=5 [ASSURED] use=1 id=6",
         true,
     ),
-    // from somebody else, whose business is not ours
+    // from a foreign host, which no policy concerns
     (
         "ipv4 2 tcp 6 9 ESTABLISHED src=10.0.3.1 dst=10.0.2.2 sport=5 dport=80 src=10.0.2.2 \
          dst=10.0.3.1 sport=80 dport=5 [ASSURED] use=1 id=7",
         false,
     ),
-    // of the node itself
+    // to the node itself
     (
         "ipv4 2 tcp 6 9 ESTABLISHED src=10.0.1.1 dst=10.0.0.1 sport=5 dport=80 src=10.0.0.1 \
          dst=10.0.1.1 sport=80 dport=5 [ASSURED] use=1 id=8",
         false,
     ),
-    // of a protocol that has neither ports nor messages
+    // with a protocol that has neither ports nor messages
     (
         "ipv4 2 unknown 47 599 src=10.0.1.1 dst=10.0.2.2 src=10.0.2.2 dst=10.0.1.1 mark=0 use=1 \
          id=9",
@@ -119,7 +119,7 @@ fn what_is_not_understood_stays() {
          dst=10.0.1.1 sport=80 dport=5 zone-orig=3 use=1 id=1",
         "ipv6 10 tcp 6 9 ESTABLISHED src=10.0.1.1 dst=10.0.2.2 sport=5 dport=80 src=10.0.2.2 \
          dst=10.0.1.1 sport=80 dport=5",
-        // the last word but one is not the entry's
+        // The `id` before `use` is not the entry's.
         "ipv4 2 icmp 1 29 src=10.0.1.1 dst=10.0.2.2 type=8 code=0 id=77 src=10.0.2.2 dst=10.0.1.1 \
          type=0 code=0 id=77 mark=0 use=1",
         "garbage",
@@ -128,8 +128,8 @@ fn what_is_not_understood_stays() {
     }
 }
 
-/// By hand, from `linux/netfilter/nfnetlink_conntrack.h`; numbers of attributes are the machine's,
-/// their values the network's.
+/// Written by hand from `linux/netfilter/nfnetlink_conntrack.h`. Attribute types are in host byte
+/// order, their values in network byte order.
 #[test]
 fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
     let [udp, icmp] =
@@ -250,13 +250,13 @@ fn interfaces_that_lead_to_an_address() {
     );
 }
 
-/// A kernel's table of connections, and what is wrong with it.
+/// A kernel's conntrack table, with a fault.
 struct Fake {
     known: Vec<&'static str>,
     asked: Vec<ToolCall>,
-    /// What a process answers.
+    /// Exit status of each process.
     status: i32,
-    /// What the kernel answers to the first deletion, and whether the entry is gone then.
+    /// The kernel's answer to the first deletion, and whether the entry is gone then.
     first: Option<(io::ErrorKind, bool)>,
 }
 
