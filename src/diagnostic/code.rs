@@ -1,6 +1,8 @@
-//! The table of codes. The entry of a code, which `palisade help CODE` prints and from which
-//! `docs/diagnostics.md` and `docs/lints.md` are made, is the file `entries/CODE.md`: a code
-//! without one does not compile.
+//! The table of diagnostic codes.
+//!
+//! The file `entries/CODE.md` documents a code. `palisade help CODE` prints it, and
+//! `docs/diagnostics.md` and `docs/lints.md` are made from these files. A code without an entry
+//! does not compile.
 
 use std::fmt;
 
@@ -8,41 +10,41 @@ use crate::diagnostic::Severity;
 
 macro_rules! codes {
     ($($variant:ident $name:literal $severity:ident $description:literal)*) => {
-        /// The stable name of a kind of problem. Names never change their meaning; new kinds get
-        /// new names.
+        /// The stable code of a kind of problem. A code never changes its meaning; new kinds of
+        /// problem get new codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(#[doc = $description] $variant,)*
         }
 
         impl Code {
-            /// Every code, in the order of the table.
+            /// Every code, in table order.
             pub const ALL: &'static [Code] = &[$(Code::$variant),*];
 
-            /// The name users see.
+            /// The code as users see it.
             pub fn name(self) -> &'static str {
                 match self { $(Code::$variant => $name,)* }
             }
 
-            /// How much it matters.
+            /// The severity of this code.
             pub fn severity(self) -> Severity {
                 match self { $(Code::$variant => Severity::$severity,)* }
             }
 
-            /// One line about it.
+            /// A one-line description.
             pub fn description(self) -> &'static str {
                 match self { $(Code::$variant => $description,)* }
             }
 
-            /// What it means, an example, and how to fix it: Markdown in three parts, of which the
-            /// second begins with a line `Example:` and the third with a line `Fix:`.
+            /// Explanation, example and fix, as Markdown in three parts. The second part begins
+            /// with a line `Example:`, the third with a line `Fix:`.
             pub fn entry(self) -> &'static str {
                 match self {
                     $(Code::$variant => include_str!(concat!("entries/", $name, ".md")),)*
                 }
             }
 
-            /// The code with this name, or `None` if there is none.
+            /// Returns the code with this name, or `None` if no code has it.
             pub fn by_name(name: &str) -> Option<Code> {
                 Code::ALL.iter().copied().find(|code| code.name() == name)
             }

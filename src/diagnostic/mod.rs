@@ -1,9 +1,8 @@
-//! What Palisade tells people: one [`Diagnostic`] type, a table of stable codes, a collector, two
-//! printers.
+//! Diagnostics: one [`Diagnostic`] type, a table of stable codes, a collector and two printers.
 //!
 //! In: problems, built next to the check that finds them. Out: the collected list, in file order,
-//! printed once, for people ([`print::human`]) or machines ([`print::json`]). Absent: deciding
-//! anything; a room pushes, the caller asks [`Diagnostics::has_errors`].
+//! printed once, for people ([`print::human`]) or machines ([`print::json`]). Absent: control flow.
+//! A room pushes diagnostics; the caller checks [`Diagnostics::has_errors`].
 
 mod code;
 pub mod print;
@@ -12,21 +11,21 @@ pub use code::Code;
 
 use crate::source::Span;
 
-/// How much a diagnostic matters.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The input is refused: exit status 2.
+    /// The input is refused. Exit status 2.
     Error,
-    /// Probably not what was meant; the compile goes on.
+    /// Probably a mistake. The compile continues.
     Warning,
-    /// Valid, and questionable: exit status 1 of `palisade check`.
+    /// Valid but questionable. `palisade check` exits with status 1.
     Lint,
-    /// Something to know.
+    /// Information.
     Note,
 }
 
 impl Severity {
-    /// The word before the code.
+    /// The severity as printed before the code.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Error => "error",
@@ -37,31 +36,32 @@ impl Severity {
     }
 }
 
-/// One problem, with everything a person needs to mend it.
+/// One problem, with everything that a person needs to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable name of the kind of problem.
+    /// Stable code of this kind of problem.
     pub code: Code,
-    /// What is wrong: lower case, no full stop, back-ticks round the user's text.
+    /// What is wrong: lower case, no full stop, back-ticks around the user's text.
     pub message: String,
-    /// Places; the first is the main one.
+    /// Source locations. The first is the primary one.
     pub labels: Vec<Label>,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
-/// A place and what is to be said there.
+/// A source location with a remark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// The place.
+    /// The location.
     pub span: Span,
     /// The remark under the caret; may be empty.
     pub message: String,
 }
 
-/// The diagnostics of one run, in the order they were found. A file of another sort can hold
-/// millions of mistakes, and nobody reads that many: beyond [`MOST`] they are only counted, and
-/// reading ends.
+/// The diagnostics of one run, in the order in which they were found.
+///
+/// A file that is not a manifest can hold millions of mistakes. Beyond [`MOST`], diagnostics are
+/// only counted, and reading stops.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
@@ -69,11 +69,11 @@ pub struct Diagnostics {
     lints: usize,
 }
 
-/// Errors, and as many of the rest, that are kept to be shown.
+/// Maximum number of errors that are stored, and separately of all other diagnostics.
 pub const MOST: usize = 1_000;
 
 impl Diagnostic {
-    /// A diagnostic without a place.
+    /// Creates a diagnostic without a location.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -83,12 +83,12 @@ impl Diagnostic {
         }
     }
 
-    /// A diagnostic at a place.
+    /// Creates a diagnostic at a location.
     pub fn at(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self::new(code, message).label(span, "")
     }
 
-    /// Adds a place with a remark.
+    /// Adds a location with a remark.
     #[must_use]
     pub fn label(mut self, span: Span, message: impl Into<String>) -> Self {
         self.labels.push(Label {
@@ -105,7 +105,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds advice where there is some.
+    /// Adds advice if there is any.
     #[must_use]
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
@@ -119,8 +119,10 @@ impl Diagnostic {
 }
 
 impl Diagnostics {
-    /// Takes a diagnostic in.
+    /// Adds a diagnostic.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        // Errors and other diagnostics have separate limits, so that a flood of warnings cannot
+        // hide the errors.
         let others = self.found.len() - self.errors.min(MOST);
         let room = match diagnostic.severity() {
             Severity::Error => {
@@ -139,7 +141,8 @@ impl Diagnostics {
         }
     }
 
-    /// Takes back what is kept under a code at a place, for something that says it better.
+    /// Removes the stored diagnostics with a code at a location, because a more specific one
+    /// replaces them.
     pub fn withdraw(&mut self, code: Code, place: Span) {
         let is_it = |diagnostic: &Diagnostic| {
             diagnostic.code == code
@@ -151,22 +154,22 @@ impl Diagnostics {
         self.found.retain(|diagnostic| !is_it(diagnostic));
     }
 
-    /// Whether anything found refuses the input.
+    /// Whether any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// How many errors were found so far, shown or not.
+    /// Number of errors so far, stored or only counted.
     pub fn error_count(&self) -> usize {
         self.errors
     }
 
-    /// How many findings of lints there are, shown or not.
+    /// Number of lint findings so far, stored or only counted.
     pub fn lint_count(&self) -> usize {
         self.lints
     }
 
-    /// Tells what is kept under one code under another.
+    /// Changes the code of all stored diagnostics that have the code `from`.
     pub fn recode(&mut self, from: Code, to: Code) {
         let (changed, kept) = std::mem::take(&mut self.found)
             .into_iter()
@@ -182,8 +185,8 @@ impl Diagnostics {
         });
     }
 
-    /// All diagnostics that are kept: those without a place first, then by file and place; equal
-    /// ones once.
+    /// All stored diagnostics. Those without a location come first, the rest are ordered by file
+    /// and position. Equal diagnostics appear once.
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<&Diagnostic> = self.found.iter().collect();
         sorted.sort_by_key(|diagnostic| {
@@ -201,9 +204,9 @@ impl Diagnostics {
     }
 }
 
-/// The known name nearest to what was written, when it is near enough to be what was meant: at most
-/// a third of the letters differ (optimal string alignment: insert, drop, change, or swap two
-/// neighbours), letter case aside.
+/// Returns the known name that is most similar to `written`, or `None` if no name is similar
+/// enough. At most a third of the letters may differ (optimal string alignment: insert, delete,
+/// change, or swap two neighbours). Letter case is ignored.
 pub fn nearest<'name>(
     written: &str,
     known: impl IntoIterator<Item = &'name str>,
@@ -218,7 +221,7 @@ pub fn nearest<'name>(
         .map(|(_, name)| name)
 }
 
-/// Edits between two words, by three rows of the usual table.
+/// Edit distance of two words. Dynamic programming over three rows.
 fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut before: Vec<usize> = Vec::new();

@@ -9,14 +9,14 @@ use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::output::{JsonText, is_steering, visible};
 use crate::source::{LineColumn, SourceFiles, Span};
 
-/// Bytes shown at most on either side of a label's start.
+/// Maximum number of bytes shown on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;
 
-/// One diagnostic in the layout of rustc: message, file, line, caret, help. `colour` switches ANSI
-/// styles on.
+/// Formats one diagnostic in the layout of rustc: message, file, line, caret, help. `colour`
+/// enables ANSI styles.
 ///
-/// Every part is [`visible`] before the renderer lays it out, since lines and styles cannot be told
-/// from the input's afterwards.
+/// Every part passes through [`visible`] before the renderer lays it out, because afterwards the
+/// renderer's own line ends and styles could not be distinguished from those in the input.
 pub fn human(diagnostic: &Diagnostic, files: &SourceFiles, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
@@ -63,7 +63,7 @@ pub fn human(diagnostic: &Diagnostic, files: &SourceFiles, colour: bool) -> Stri
     renderer.render(&[group])
 }
 
-/// The line a label starts on, made visible; offsets count from its start.
+/// The line on which a label starts, made visible. Offsets count from its start.
 struct SourceExcerpt<'file> {
     path: Cow<'file, str>,
     text: Cow<'file, str>,
@@ -72,8 +72,8 @@ struct SourceExcerpt<'file> {
     end: usize,
 }
 
-/// Cuts a label's line out (of a very long one, the neighbourhood), so that printing costs the line
-/// and not the file.
+/// Extracts the line of a label, or the part near the label if the line is very long. Printing then
+/// costs the length of the line, not of the file.
 fn excerpt<'file>(files: &'file SourceFiles, label: &Label) -> SourceExcerpt<'file> {
     let file = files.get(label.span.file);
     let text = file.text.as_str();
@@ -102,8 +102,8 @@ fn excerpt<'file>(files: &'file SourceFiles, label: &Label) -> SourceExcerpt<'fi
     }
 }
 
-/// A line of a file with a visible character for every one that steers, so that columns stay. The
-/// renderer makes spaces of tabs.
+/// A source line in which visible characters replace control characters, one for one, so that
+/// columns stay the same. The renderer turns tabs into spaces.
 fn shown_source(text: &str) -> Cow<'_, str> {
     let steers = |letter: char| letter != '\t' && is_steering(letter);
 
@@ -122,7 +122,8 @@ fn shown_source(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The picture of a control character that Unicode has for some, else the replacement character.
+/// The Unicode control picture of a control character, or the replacement character if there is
+/// none.
 fn picture(letter: char) -> char {
     const OF_NUL: u32 = 0x2400;
     const OF_DELETE: char = '\u{2421}';
@@ -135,8 +136,8 @@ fn picture(letter: char) -> char {
     }
 }
 
-/// One diagnostic as a JSON object on one line: `{"code", "severity", "message", "help", "labels":
-/// [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
+/// Formats one diagnostic as a JSON object on one line: `{"code", "severity", "message", "help",
+/// "labels": [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
 pub fn json(diagnostic: &Diagnostic, files: &SourceFiles) -> JsonText {
     let view = ReportLayout {
         code: diagnostic.code.name(),
