@@ -1,4 +1,4 @@
-//! What decides about some traffic in one direction, then and now.
+//! Finds what decides the verdict for some traffic in one direction, in both states.
 
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -14,55 +14,55 @@ use crate::policy::{PolicyKey, PolicyListKind, Tier};
 use crate::resolve::PolicyPosition;
 use crate::source::Span;
 
-/// What decides in one state. Places are in the files of that state.
+/// What decides in one state. Spans refer to the files of that state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecidingRule<'input> {
     /// A rule.
     Rule {
-        /// The policy or profile it stands in.
+        /// The policy or profile that contains the rule.
         key: &'input PolicyKey,
-        /// Its number there, from 1.
+        /// The number of the rule in its list, from 1.
         number: usize,
-        /// Where it stands.
+        /// The location of the rule.
         span: Span,
-        /// Whether it allows.
+        /// `true` if the rule allows.
         is_allowed: bool,
     },
-    /// No rule of policies that isolate the endpoint; the tier denies.
+    /// No rule matches; policies select the endpoint, and their tier denies.
     Isolated {
         /// The tier.
         tier: &'input str,
-        /// The policies, in order, and where their names stand.
+        /// The policies, in order, with the locations of their names.
         policies: Vec<(&'input PolicyKey, Span)>,
     },
-    /// No policy speaks about the endpoint in this direction, and its profiles allow.
+    /// No policy applies to the endpoint in this direction, and its profiles allow.
     NoPolicy,
-    /// Every tier passes on, and the endpoint's profiles allow.
+    /// Every tier passes, and the endpoint's profiles allow.
     PassedOn,
-    /// The endpoint's profiles do not allow.
+    /// The endpoint's profiles deny.
     Profiles,
-    /// No host endpoint is there that could deny.
+    /// There is no host endpoint.
     NoHost,
-    /// No rule of a list allows it, so that the lists behind are asked.
+    /// No rule of the list allows it, so later lists are evaluated.
     NotLetThrough,
 }
 
-/// Why some traffic became allowed or denied in one direction.
+/// Why the verdict for some traffic changed in one direction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeReason<'input> {
     /// The direction: egress policy of the sender, or ingress policy of the receiver.
     pub direction: Direction,
-    /// What decided.
+    /// What decided in the old state.
     pub old: DecidingRule<'input>,
-    /// What decides.
+    /// What decides in the new state.
     pub new: DecidingRule<'input>,
 }
 
-/// A number for each decider.
+/// The id of a [`DecidingRule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DeciderId(usize);
 
-/// A [`ChangeReason`] in numbers.
+/// A [`ChangeReason`] by ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TurnIds {
     direction: Direction,
@@ -70,41 +70,41 @@ pub(super) struct TurnIds {
     new: DeciderId,
 }
 
-/// Traffic that turned from denied to allowed or back in one direction.
+/// Traffic whose verdict changed in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TurnedTraffic {
     pub(super) traffic: HeaderSetId,
     pub(super) turn: TurnIds,
 }
 
-/// Whose policies speak.
+/// The policies that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum PolicySpeaker {
-    /// Those of endpoints, or of no one outside.
+    /// Policies of the endpoints in a class; for addresses outside there are none.
     Class(EndpointClassId),
-    /// Those of host endpoints.
+    /// Policies of a host endpoint list.
     List(HostListId),
 }
 
-/// What speaks about traffic in one state, and for whom.
+/// The profile and the policies of the local side in one state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalSide {
     pub(super) view: PolicyProfileId,
     pub(super) speaker: PolicySpeaker,
 }
 
-/// All deciders that came up.
+/// All deciding rules found so far.
 #[derive(Debug, Default)]
 pub(super) struct DeciderTable<'input> {
     all: IndexSet<DecidingRule<'input>, FxBuildHasher>,
-    /// Those that are no rule, by who speaks.
+    /// Those that are not rules, by the policies that apply.
     silent: FxHashMap<(DiffState, PolicySpeaker, Direction, Option<&'input str>), DeciderId>,
-    /// Policies that speak about somebody.
+    /// The lists of policies that apply to classes.
     speaking: IndexSet<Vec<PolicyPosition>, FxBuildHasher>,
 }
 
 impl<'input> DeciderTable<'input> {
-    /// What turned in a direction, in parts of one reason each.
+    /// Returns the traffic whose verdict changed in one direction, in parts with one cause each.
     pub(super) fn turned(
         &mut self,
         both: OldNew<DecidedState<'_, 'input>>,
@@ -120,7 +120,7 @@ impl<'input> DeciderTable<'input> {
         let lost = traffic.less(seen_before, seen_after);
         let gained = traffic.less(seen_after, seen_before);
 
-        // rules are asked about this only: most policies have many of which few matter here
+        // limit the search to this traffic: a policy has many rules, and few of them matter here
         let changed = traffic.or(lost, gained);
         let before = old_relation.causes(near.old.view, far.old, changed, traffic);
         let after = new_relation.causes(near.new.view, far.new, changed, traffic);
@@ -151,7 +151,7 @@ impl<'input> DeciderTable<'input> {
         turned
     }
 
-    /// A number for the policies that speak about classes in a direction, in each state.
+    /// Returns ids of the policies that apply to a class in one direction, in both states.
     pub(super) fn speaking(
         &mut self,
         both: OldNew<DecidedState<'_, 'input>>,
@@ -177,7 +177,7 @@ impl<'input> DeciderTable<'input> {
         }
     }
 
-    /// A turn in full.
+    /// Returns the full reason of a change.
     pub(super) fn reason(&self, turn: TurnIds) -> ChangeReason<'input> {
         let get = |id: DeciderId| {
             self.all
@@ -235,7 +235,7 @@ impl<'input> DeciderTable<'input> {
     }
 }
 
-/// What decides where no rule does: the end of a tier, or of all.
+/// Returns what decides if no rule does: the end of a tier or the end of the profiles.
 fn silent<'input>(
     known: DecidedState<'_, 'input>,
     speaker: PolicySpeaker,
@@ -274,7 +274,7 @@ fn silent<'input>(
     }
 }
 
-/// The policies that speak about an endpoint in a direction, in the order of evaluation.
+/// Returns the policies that apply to an endpoint in one direction, in the order of evaluation.
 fn of_endpoint(
     known: DecidedState<'_, '_>,
     owner: EndpointId,
@@ -306,7 +306,7 @@ fn of_endpoint(
     places
 }
 
-/// Those of some policies that are in a tier.
+/// Returns those of some policies that are in a tier.
 fn in_tier<'input>(
     known: DecidedState<'_, 'input>,
     tier: &'input Tier,
@@ -329,7 +329,7 @@ fn in_tier<'input>(
 }
 
 impl<'input> DecidingRule<'input> {
-    /// Whether it allows.
+    /// Returns `true` if the verdict is to allow.
     pub fn is_allowed(&self) -> bool {
         match self {
             DecidingRule::Rule { is_allowed, .. } => *is_allowed,
@@ -340,7 +340,8 @@ impl<'input> DecidingRule<'input> {
         }
     }
 
-    /// The policies that decide, with the number of the rule where one does, and where that stands.
+    /// Returns the policies that decide, with the number of the rule if a rule decides, and the
+    /// location.
     pub fn places(&self) -> Vec<(&'input PolicyKey, Option<usize>, Span)> {
         match self {
             DecidingRule::Rule {

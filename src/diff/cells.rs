@@ -1,8 +1,7 @@
-//! What both states say in one direction, with each class at the other end.
+//! Cells: the allowed traffic of both states in one direction, for each class at the other end.
 //!
-//! Cost: for views that say something else than before, the classes that their rules name, each
-//! with its way through them; for the others, the classes with which they say something else than
-//! by default.
+//! Cost: for profiles that differ between both states, the classes that their rules name, each with
+//! an evaluation of the rules; for other profiles, their exceptions.
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
@@ -13,28 +12,28 @@ use crate::diff::{DecidedState, DiffState, OldNew};
 use crate::net::Direction;
 use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace, PolicyProfileId};
 
-/// What a view says with a class, then and now.
+/// The traffic that a profile allows with a class, in both states.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct DiffCell {
     pub(super) seen: OldNew<HeaderSetId>,
-    /// What turned, in parts of one reason each.
+    /// The traffic whose verdict changed, in parts with one cause each.
     pub(super) turned: Vec<TurnedTraffic>,
 }
 
-/// A number for each cell. Equal cells have equal numbers.
+/// The id of a cell. Equal cells have equal ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct CellId(u32);
 
-/// A view of both states, cell by cell.
+/// The cells of a profile for all classes at the other end.
 #[derive(Debug, Default)]
 pub(super) struct DiffRow {
-    /// With most classes.
+    /// The cell for the classes that are not in `named`.
     pub(super) by_default: CellId,
-    /// With these, in order, by position among the joint classes.
+    /// The cells of the other classes, in order, by index of the joint class.
     pub(super) named: Vec<(usize, CellId)>,
 }
 
-/// All cells that came up.
+/// All cells computed so far.
 #[derive(Debug)]
 pub(super) struct DiffCellTable<'work, 'input> {
     pub(super) both: OldNew<DecidedState<'work, 'input>>,
@@ -50,7 +49,7 @@ impl Default for CellId {
 }
 
 impl DiffRow {
-    /// The cell with a class.
+    /// Returns the cell for a class.
     pub(super) fn at(&self, far: usize) -> CellId {
         let found = self.named.binary_search_by_key(&far, |row| row.0).ok();
         found
@@ -72,18 +71,18 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
         }
     }
 
-    /// A cell.
+    /// Returns a cell by its id.
     pub(super) fn get(&self, id: CellId) -> Option<&DiffCell> {
         self.all.get_index(id.0 as usize)
     }
 
-    /// Whether a cell says something else than before.
+    /// Returns `true` if a cell differs between both states.
     pub(super) fn differs(&self, id: CellId) -> bool {
         self.get(id)
             .is_some_and(|cell| cell.seen.old != cell.seen.new)
     }
 
-    /// Whether a view says something else than before with any class.
+    /// Returns `true` if a profile differs between both states for any class.
     pub(super) fn is_touched(&self, views: OldNew<PolicyProfileId>) -> bool {
         let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
         let differs = |index: &usize| {
@@ -106,7 +105,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             || after().any(differs)
     }
 
-    /// What some say with one class.
+    /// Returns the cell of a local side with one class.
     pub(super) fn between(
         &mut self,
         near: OldNew<LocalSide>,
@@ -120,7 +119,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
         })
     }
 
-    /// All that some say in a direction.
+    /// Returns the row of a local side in one direction.
     pub(super) fn row(
         &mut self,
         near: OldNew<LocalSide>,
@@ -137,6 +136,8 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             old: near.old.view,
             new: near.new.view,
         };
+        // if the profile differs, causes matter, and other rules may decide at every class that is
+        // named
         let named = if self.is_touched(views) {
             self.named(views)
         } else {
@@ -172,6 +173,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             old: old.seen(near.old.view, far.old),
             new: new.seen(near.new.view, far.new),
         };
+        // causes are only needed where the verdict changes, and cost an evaluation of the rules
         let turned = match seen.old == seen.new {
             true => Vec::new(),
             false => self
@@ -183,7 +185,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
         CellId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// The joint classes that the rules of a view name, in order.
+    /// Returns the joint classes that the rules of a profile name, in order.
     fn named(&self, views: OldNew<PolicyProfileId>) -> Vec<usize> {
         self.within(
             self.both.old.space.relation.named(views.old),
@@ -191,7 +193,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
         )
     }
 
-    /// The joint classes with which a view says something else than by default, in order.
+    /// Returns the joint classes for which a profile has an exception, in order.
     fn excepted(&self, views: OldNew<PolicyProfileId>) -> Vec<usize> {
         let excepted = |known: DecidedState<'_, '_>, view| {
             known

@@ -1,4 +1,4 @@
-//! What may pass otherwise between those who are in both states.
+//! Changes of the allowed traffic between peers that are in both states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,54 +14,56 @@ use crate::packet::{IcmpMessage, PortPair};
 use crate::packet_space::{DYNAMIC_PORTS, HeaderSetId, HeaderSpace, HostListStage};
 use crate::policy::{HostEndpoint, IcmpMatch, ProtocolMatch};
 
-/// What may pass otherwise between some.
+/// A change of the allowed traffic between some peers.
 #[derive(Debug)]
 pub struct ConnectionChange<'input> {
-    /// All that might pass.
+    /// The traffic that was allowed.
     pub before: HeaderSetId,
-    /// All that may pass.
+    /// The traffic that is allowed now.
     pub after: HeaderSetId,
-    /// What may pass now and might not, in parts of one cause each.
+    /// The traffic that is allowed now but was not, in parts with one cause each.
     pub gained: Vec<CausedTraffic<'input>>,
-    /// What might pass and may not now, in parts of one cause each.
+    /// The traffic that was allowed but is not now, in parts with one cause each.
     pub lost: Vec<CausedTraffic<'input>>,
-    /// The list of host endpoints that says so, where it is one; these are the near ends of the
-    /// blocks then.
+    /// The list of host endpoints that changed; `None` for policy of pods. If set, the host
+    /// endpoints are the local ends of the blocks.
     pub host: Option<HostEndpointEnd>,
-    /// Between whom.
+    /// The pairs of peers.
     pub blocks: Vec<PeerBlock>,
 }
 
 /// A list of host endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostEndpointEnd {
-    /// The list, and what becomes of packets there.
+    /// The list, and what it is evaluated for.
     pub way: HostListStage,
-    /// The direction: ingress has the host endpoint for its destination.
+    /// The direction. In ingress, the host endpoint is the destination.
     pub direction: Direction,
-    /// The addresses at the node, or behind it, where it is so; none where it is so with all.
+    /// The addresses of the node, or of endpoints behind it, to which the change is limited; empty
+    /// if there is no limit.
     pub near: Vec<PeerId>,
 }
 
-/// Traffic that one cause lets through or stops.
+/// Traffic whose verdict changed for one cause.
 #[derive(Debug)]
 pub struct CausedTraffic<'input> {
     /// The traffic.
     pub traffic: HeaderSetId,
-    /// Why: one reason for each direction in which the verdict turned.
+    /// The reasons, one for each direction in which the verdict changed.
     pub reasons: Vec<ChangeReason<'input>>,
-    /// One packet of it.
+    /// An example packet.
     pub witness: ChangeWitness<'input>,
 }
 
-/// Each of some with each of others. What a single endpoint says to itself is not meant.
+/// All pairs of one of these senders and one of these receivers, except the pair of a single
+/// endpoint with itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerBlock {
-    /// Senders, in order.
+    /// The senders, in order.
     pub from: Vec<PeerId>,
-    /// Receivers, in order.
+    /// The receivers, in order.
     pub to: Vec<PeerId>,
-    /// The families in which it is so.
+    /// The families in which the change applies.
     pub families: Vec<Family>,
 }
 
@@ -76,26 +78,27 @@ pub struct ChangeWitness<'input> {
     pub to: WitnessEnd<'input>,
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports, of a protocol that has them.
+    /// The ports; `None` if the protocol has no ports.
     pub ports: Option<PortPair>,
-    /// The message, of ICMP and ICMPv6.
+    /// The ICMP or ICMPv6 message; `None` for other protocols.
     pub message: Option<IcmpMessage>,
 }
 
 /// An end of a witness.
 #[derive(Debug, Clone, Copy)]
 pub struct WitnessEnd<'input> {
-    /// The endpoint; none outside.
+    /// The endpoint; `None` for an address outside.
     pub endpoint: Option<&'input Endpoint>,
-    /// The host endpoint that is met there.
+    /// The host endpoint at this end, if any.
     pub host: Option<&'input HostEndpoint>,
-    /// The address; none where nobody knows it yet.
+    /// The address; `None` if it is not known yet.
     pub address: Option<IpAddr>,
 }
 
-/// What makes changes one: before, after, and the parts with their turns.
+/// The properties by which pairs are grouped into changes: traffic before, traffic after, and the
+/// parts with their causes.
 pub(super) type ChangeKey = (HeaderSetId, HeaderSetId, Vec<TurnedPart>);
-/// What turned, in which state it passes, and why.
+/// A part of a change: the state that allows it, the traffic, and the causes.
 pub(super) type TurnedPart = (DiffState, HeaderSetId, Vec<TurnIds>);
 
 /// One side of a block.
@@ -104,20 +107,21 @@ pub(super) struct BlockSides {
     pub(super) outside: Vec<PeerId>,
 }
 
-/// Blocks in the making. Those between endpoints are of one family or both; addresses outside say
-/// their family themselves.
+/// Collects blocks. Blocks between endpoints are of one or both families. Addresses outside
+/// determine the family themselves.
 #[derive(Default)]
 pub(super) struct BlockBuilder {
     between: BTreeMap<(Vec<PeerId>, Vec<PeerId>), BTreeSet<Family>>,
-    /// By the receivers.
+    /// Blocks from outside, by receivers.
     from_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
-    /// By the senders.
+    /// Blocks to outside, by senders.
     to_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
 }
 
 impl BlockBuilder {
     pub(super) fn add(&mut self, from: BlockSides, to: BlockSides, family: Family) {
         if !from.outside.is_empty() && !to.endpoints.is_empty() {
+            // addresses outside with the same receivers become one block
             let known = self.from_outside.entry(to.endpoints.clone()).or_default();
             known.0.extend(from.outside);
             known.1.insert(family);
@@ -170,14 +174,14 @@ impl BlockBuilder {
     }
 }
 
-/// Makes changes of what is found.
+/// Builds changes from groups of pairs.
 pub(super) struct ChangeBuilder<'work, 'input> {
     pub(super) both: OldNew<DecidedState<'work, 'input>>,
     pub(super) joint: &'work MatchedPeers<'input>,
     pub(super) deciders: &'work DeciderTable<'input>,
 }
 
-/// All changes between endpoints and outside.
+/// Returns all changes between endpoints, and between endpoints and outside.
 pub(super) fn all<'input>(
     cells: &mut DiffCellTable<'_, 'input>,
     traffic: &mut HeaderSpace,
@@ -200,7 +204,7 @@ pub(super) fn all<'input>(
     groups.all.iter().filter_map(change).collect()
 }
 
-/// What changes between a sender and a receiver; none where that is nothing.
+/// Returns the change between a sender and a receiver, or `None` if nothing changes.
 fn key(
     cells: &DiffCellTable<'_, '_>,
     leaving: CellId,
@@ -216,7 +220,8 @@ fn key(
     (before != after).then_some((before, after, parts))
 }
 
-/// What was gained and lost, by the directions in which the verdict turned, and by what turned it.
+/// Splits the gained and the lost traffic by the directions in which the verdict changed, and by
+/// the cause there.
 pub(super) fn parts(
     before: HeaderSetId,
     after: HeaderSetId,
@@ -245,7 +250,7 @@ pub(super) fn parts(
     parts
 }
 
-/// Cuts parts further by what turned in one more direction.
+/// Splits parts by the causes in one more direction.
 fn split_by_turn(
     parts: Vec<(HeaderSetId, Vec<TurnIds>)>,
     turned: &[TurnedTraffic],
@@ -291,7 +296,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         self.change(key, ends, self.blocks(group, groups), traffic)
     }
 
-    /// A change in full, of what passes between some in a state.
+    /// Builds a change. `ends` returns the ends of its witness in a state.
     pub(super) fn change(
         &self,
         (before, after, parts): &ChangeKey,
@@ -334,7 +339,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         Some(change)
     }
 
-    /// A place of a class as the end of a witness.
+    /// Returns a location as the end of a witness.
     pub(super) fn end(&self, spot: OldNew<PeerPlacement>, state: DiffState) -> WitnessEnd<'input> {
         let (spot, inventory) = (spot.get(state), self.both.get(state).resolved.inventory);
         WitnessEnd {
@@ -344,7 +349,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         }
     }
 
-    /// Pairs of classes as few blocks of peers.
+    /// Returns the pairs of a group as few blocks of peers.
     fn blocks(&self, group: &PairGroup, groups: &PairGroups<ChangeKey>) -> Vec<PeerBlock> {
         let mut blocks = BlockBuilder::default();
         for (list, from) in &group.senders {
@@ -364,7 +369,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
         blocks.finish()
     }
 
-    /// The peers of some classes: endpoints, and addresses outside.
+    /// Returns the peers of some classes, as endpoints and addresses outside.
     pub(super) fn sides(&self, classes: &[usize]) -> BlockSides {
         let is_outside = |id: &PeerId| {
             self.joint
@@ -388,7 +393,7 @@ impl<'input> ChangeBuilder<'_, 'input> {
     }
 }
 
-/// A packet of some traffic, of a protocol that the family has where there is any.
+/// Returns an example packet of some traffic, if possible of a protocol that exists in the family.
 fn witness<'input>(
     (family, from, to): (Family, WitnessEnd<'input>, WitnessEnd<'input>),
     part: HeaderSetId,
@@ -401,7 +406,7 @@ fn witness<'input>(
     let foreign = traffic.of_rule(ProtocolMatch::Is(foreign), IcmpMatch::Any);
     let own = traffic.less(part, foreign);
 
-    // a class of senders' ports may have been cut below those that senders use
+    // policy may have split source ports below those that clients use; prefer a usual one
     let from_usual = traffic.touching(Side::Source, DYNAMIC_PORTS);
     let without_ports = traffic.without_ports();
     let usual = traffic.or(from_usual, without_ports);

@@ -1,4 +1,4 @@
-//! Who is in both states, and which classes of places they are in.
+//! Matches the peers of both states, and partitions their locations into joint classes.
 //!
 //! Cost: sorting endpoints and ranges.
 
@@ -13,32 +13,32 @@ use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
 use crate::packet_space::{AddressRange, EndpointClassId, EndpointLocation};
 
-/// Position in [`Difference::peers`](super::Difference::peers).
+/// Index in [`ConnectionDiff::peers`](super::ConnectionDiff::peers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
 
-/// Someone who sends and receives.
+/// A sender or receiver in at least one state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchedPeer<'input> {
-    /// Who it is.
+    /// The identity.
     pub identity: MatchedIdentity<'input>,
-    /// Its endpoints in each state, as they are numbered there.
+    /// The endpoints in the old and in the new state, by the ids of that state.
     pub(super) endpoints: [Vec<EndpointId>; 2],
 }
 
-/// Who a peer is.
+/// The identity of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchedIdentity<'input> {
-    /// An endpoint, or all that have an owner.
+    /// An endpoint, or all endpoints of an owner.
     Endpoints {
         /// The namespace.
         namespace: &'input str,
-        /// The kind of the owner; `Pod` and `WorkloadEndpoint` of what has none.
+        /// The kind of the owner; `Pod` or `WorkloadEndpoint` for an endpoint without owner.
         kind: &'input str,
-        /// The name.
+        /// The name of the owner or of the endpoint.
         name: &'input str,
     },
-    /// Addresses that no endpoint has, in order.
+    /// Addresses without an endpoint, in order.
     Outside(Vec<AddressRange>),
     /// A host endpoint.
     Host {
@@ -49,61 +49,61 @@ pub enum MatchedIdentity<'input> {
     },
 }
 
-/// Places that are in one class in the old state and in one class in the new state.
+/// Locations that are in one class in the old state and in one class in the new state.
 #[derive(Debug)]
 pub(super) struct JointClass {
     pub(super) family: Family,
     pub(super) classes: OldNew<EndpointClassId>,
-    /// Who has places in it, in order.
+    /// The peers with locations in the class, in order.
     pub(super) peers: Vec<PeerId>,
-    /// One of its places.
+    /// One of the locations.
     pub(super) example: OldNew<PeerPlacement>,
-    /// One on another node than that one, where there is any, so that each is elsewhere than one of
-    /// them.
+    /// A location on another node than `example`; `None` if there is none. For any node, one of
+    /// both is on another node.
     pub(super) elsewhere: Option<OldNew<PeerPlacement>>,
 }
 
-/// A place, and who has it.
+/// A location and its endpoint.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PeerPlacement {
     pub(super) endpoint: Option<EndpointId>,
     pub(super) address: Option<IpAddr>,
 }
 
-/// Everyone, and the classes of those who are in both.
+/// All peers, and the joint classes of those that are in both states.
 #[derive(Debug, Default)]
 pub(super) struct MatchedPeers<'input> {
     pub(super) peers: Vec<MatchedPeer<'input>>,
     pub(super) classes: Vec<JointClass>,
-    /// For every peer that is in one state only, that state.
+    /// The peers that are in one state only, with that state.
     pub(super) sole: BTreeMap<PeerId, DiffState>,
-    /// The classes here of each class there.
+    /// For each class of each state, the joint classes that it contains.
     within: OldNew<Vec<Vec<usize>>>,
 }
 
-/// Classes by what makes one.
+/// Joint classes by their family and their classes in both states.
 type JointClassBuilder =
     IndexMap<(Family, EndpointClassId, EndpointClassId), JointClass, FxBuildHasher>;
 
 impl PeerId {
-    /// The peer at a position.
+    /// Returns the id of the peer at an index.
     pub fn at(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Position in [`Difference::peers`](super::Difference::peers).
+    /// Returns the index in [`ConnectionDiff::peers`](super::ConnectionDiff::peers).
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl MatchedPeer<'_> {
-    /// Whether these are addresses outside.
+    /// Returns `true` if the peer consists of addresses outside.
     pub fn is_outside(&self) -> bool {
         matches!(self.identity, MatchedIdentity::Outside(_))
     }
 
-    /// Whether it is one endpoint, whose traffic to itself is nobody's business.
+    /// Returns `true` if the peer is a single endpoint. Its traffic to itself is not compared.
     pub fn is_single(&self) -> bool {
         matches!(
             self.identity,
@@ -157,7 +157,7 @@ impl<'input> MatchedPeers<'input> {
         joint
     }
 
-    /// The classes here of a class of a state, in order.
+    /// Returns the joint classes within a class of one state, in order.
     pub(super) fn within(&self, state: DiffState, class: EndpointClassId) -> &[usize] {
         self.within
             .get(state)
@@ -165,7 +165,7 @@ impl<'input> MatchedPeers<'input> {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The single endpoint that a class is of; none where it is of several.
+    /// Returns the single endpoint whose locations form a class, or `None` if there are several.
     pub(super) fn single(&self, class: usize) -> Option<PeerId> {
         let [peer] = self.classes.get(class)?.peers.as_slice() else {
             return None;
@@ -176,7 +176,7 @@ impl<'input> MatchedPeers<'input> {
             .map(|_| *peer)
     }
 
-    /// The class of an address that is no endpoint's in either state.
+    /// Returns the joint class of an address that no endpoint has in either state.
     pub(super) fn at(&self, both: OldNew<DecidedState<'_, '_>>, address: IpAddr) -> Option<usize> {
         let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
         let within = self.within(DiffState::Old, old?).iter();
@@ -225,7 +225,8 @@ impl<'input> MatchedPeers<'input> {
         }
     }
 
-    /// The addresses that no endpoint has in either state, by the classes that they are in.
+    /// Adds the addresses that no endpoint has in either state, by their classes in both states.
+    /// Both lists of ranges are sorted, so one pass over both is enough.
     fn add_outside(
         &mut self,
         both: OldNew<DecidedState<'_, 'input>>,
@@ -261,6 +262,7 @@ impl<'input> MatchedPeers<'input> {
         }
 
         let mut sorted: Vec<_> = ranges.into_iter().collect();
+        // peers are listed by id, so number them in the order of their addresses
         sorted.sort_by(|left, right| left.1.cmp(&right.1));
         for ((family, old, new), ranges) in sorted {
             let spot = PeerPlacement {
@@ -293,7 +295,7 @@ fn identity(endpoint: &Endpoint) -> MatchedIdentity<'_> {
         EndpointKind::WorkloadEndpoint => ("WorkloadEndpoint", &endpoint.name),
         EndpointKind::Workload(kind) => (kind, &endpoint.name),
     };
-    // a node owns its static pods, which have no more in common than that
+    // a node owns its static pods, but these have nothing else in common
     let owner = endpoint
         .owners()
         .last()
@@ -307,8 +309,9 @@ fn identity(endpoint: &Endpoint) -> MatchedIdentity<'_> {
     }
 }
 
-/// For every endpoint of a peer those of the other state that it is to be compared with: the one of
-/// its name; else one with its labels; else all.
+/// Returns the pairs of endpoints to compare within a peer. An endpoint is compared with the
+/// endpoint of the same name in the other state, else with one that has the same labels, else with
+/// all.
 fn counterparts(
     both: OldNew<DecidedState<'_, '_>>,
     old: &[EndpointId],
@@ -340,6 +343,7 @@ fn counterparts(
         .copied()
         .filter(|id| !found.contains(id))
         .collect();
+    // labels are compared only if names do not settle it, because that is slow
     if others.is_empty() && gone.is_empty() {
         return pairs;
     }
@@ -378,13 +382,15 @@ fn by_labels<'inventory>(
     inventory: &'inventory Inventory,
     ids: &[EndpointId],
 ) -> BTreeMap<LabelTexts<'inventory>, EndpointId> {
+    // reversed, so that the first endpoint with these labels wins
     ids.iter()
         .rev()
         .map(|id| (labels(inventory, *id), *id))
         .collect()
 }
 
-/// The places of two endpoints that correspond: of one address, else of one family.
+/// Adds the corresponding locations of two endpoints: those with the same address, else those of
+/// the same family.
 fn add_pair(
     both: OldNew<DecidedState<'_, '_>>,
     peer: PeerId,
@@ -395,6 +401,7 @@ fn add_pair(
     let before = both.old.space.places.of_endpoint(old);
 
     for place in both.new.space.places.of_endpoint(new) {
+        // the same address keeps a pod with several addresses from being compared crosswise
         let same = before
             .iter()
             .find(|other| other.address.is_some() && other.address == place.address);
@@ -435,7 +442,7 @@ fn add_pair(
     }
 }
 
-/// The nodes of a place in each state; none where it is on no known one.
+/// Returns the nodes of a location in both states; `None` if it is on no known node.
 pub(super) fn nodes<'known>(
     both: OldNew<DecidedState<'known, '_>>,
     spot: &OldNew<PeerPlacement>,
@@ -449,7 +456,7 @@ pub(super) fn nodes<'known>(
     [name(both.old, &spot.old), name(both.new, &spot.new)]
 }
 
-/// The ranges outside of a state with their classes, in order.
+/// Returns the ranges outside in one state with their classes, in order.
 fn outside(known: DecidedState<'_, '_>) -> Vec<(AddressRange, EndpointClassId)> {
     let classes = known.space.places.classes();
     let mut ranges: Vec<(AddressRange, EndpointClassId)> = classes
@@ -459,7 +466,7 @@ fn outside(known: DecidedState<'_, '_>) -> Vec<(AddressRange, EndpointClassId)> 
     ranges
 }
 
-/// The addresses of all endpoints, in order.
+/// Returns the addresses of all endpoints, in order.
 pub(super) fn taken(inventories: [&Inventory; 2]) -> Vec<IpAddr> {
     let endpoints = inventories
         .into_iter()

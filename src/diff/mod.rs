@@ -1,17 +1,17 @@
-//! What two states of a cluster allow otherwise, over the whole packet space, and which rules are
-//! the cause.
+//! Compares the allowed traffic of two states of a cluster over the whole packet space, and names
+//! the rules that cause each difference.
 //!
-//! In: [`ResolvedPolicy`] policy, old and new. Out: [`ConnectionDiff`]: changes of what may pass
-//! between those who are in both, each with a witness packet and the rules that decide about it
-//! then and now, those at host endpoints among them; endpoints that are new or gone, apart from
-//! them. Absent: words, and nodes' scripts.
+//! In: old and new [`ResolvedPolicy`]. Out: a [`ConnectionDiff`]. It contains the changes between
+//! peers that are in both states, including changes at host endpoints, each with a witness packet
+//! and the rules that decide about it in both states. New and removed endpoints are listed
+//! separately. Absent: text, and nodes' scripts.
 //!
-//! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the
-//! same namespace, kind and name. Addresses that an endpoint has in one of the two are that
-//! endpoint's, and no place outside.
+//! Two endpoints match if their owners (or, without owner, the endpoints themselves) have the same
+//! namespace, kind and name. An address that an endpoint has in one of the two states belongs to
+//! that endpoint, not to the outside.
 //!
-//! Cost: that of both spaces; where nothing differs, the exceptions of all views, once; and then
-//! the pairs that a difference touches.
+//! Cost: both packet spaces; if nothing differs, the exceptions of all profiles, once; else also
+//! the pairs with a difference.
 
 mod causes;
 mod cells;
@@ -41,38 +41,38 @@ use crate::resolve::ResolvedPolicy;
 /// One of the two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiffState {
-    /// Before.
+    /// The old state.
     Old,
-    /// After.
+    /// The new state.
     New,
 }
 
-/// Something of both states.
+/// A value for each of the two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct OldNew<T> {
-    /// Before.
+    /// The value of the old state.
     pub old: T,
-    /// After.
+    /// The value of the new state.
     pub new: T,
 }
 
-/// All that differs.
+/// All differences between two states.
 #[derive(Debug)]
 pub struct ConnectionDiff<'input> {
-    /// What the sets of packets below are of.
+    /// The header space of all sets of headers in this difference.
     pub traffic: HeaderSpace,
-    /// Everyone in either state, in order; see [`PeerId`].
+    /// All peers of either state, in order; see [`PeerId`].
     pub peers: Vec<MatchedPeer<'input>>,
-    /// What may pass otherwise, between those who are in both; those that gain something first.
+    /// The changes between peers that are in both states; those that gain traffic come first.
     pub changes: Vec<ConnectionChange<'input>>,
-    /// Endpoints that are in one state only, in order.
+    /// The endpoints that are in one state only, in order.
     pub sole: OldNew<Vec<UnmatchedPeers>>,
     /// The addresses of all endpoints of either state, in order.
     taken: Vec<IpAddr>,
 }
 
 impl<T> OldNew<T> {
-    /// The one of a state.
+    /// Returns the value of a state.
     pub fn get(&self, state: DiffState) -> &T {
         match state {
             DiffState::Old => &self.old,
@@ -81,14 +81,14 @@ impl<T> OldNew<T> {
     }
 }
 
-/// A state with its space.
+/// A state with its evaluated packet space.
 #[derive(Debug, Clone, Copy)]
 struct DecidedState<'known, 'input> {
     resolved: &'known ResolvedPolicy<'input>,
     space: &'known ClusterSpace<'input>,
 }
 
-/// Everything that differs between two states, whose nodes have these options.
+/// Compares two states. `options` are the options of all nodes.
 pub fn between<'input>(
     old: &ResolvedPolicy<'input>,
     new: &ResolvedPolicy<'input>,
@@ -103,9 +103,11 @@ pub fn between<'input>(
     let mut cuts = PartitionBuilder::default();
     states.iter().for_each(|state| cuts.of_policy(state));
     if has_hosts {
+        // without host endpoints these conditions would only add header classes
         exempt.add_cuts(states.iter().any(|state| has_untracked(state)), &mut cuts);
     }
 
+    // both states share one header space, so that sets of headers compare by id
     let mut traffic = HeaderSpace::of(&cuts);
     let [then, now] = states.map(|state| match has_hosts {
         true => ClusterSpace::with_hosts(state, exempt.prefixes(), &mut traffic),
@@ -163,18 +165,18 @@ fn has_untracked(state: &ResolvedPolicy<'_>) -> bool {
 }
 
 impl ConnectionDiff<'_> {
-    /// Whether nothing differs.
+    /// Returns `true` if nothing differs.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty()
     }
 
-    /// The peer of an id.
+    /// Returns a peer by its id.
     pub fn peer(&self, id: PeerId) -> Option<&MatchedPeer<'_>> {
         self.peers.get(id.index())
     }
 
-    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among
-    /// them are left in.
+    /// Returns the addresses outside of some peers, including those of endpoints between them:
+    /// fewer ranges, for display.
     pub fn ranges(&self, peers: &[PeerId]) -> Vec<AddressRange> {
         let outside = peers
             .iter()
@@ -188,7 +190,7 @@ impl ConnectionDiff<'_> {
         peers::around(&ranges, &self.taken)
     }
 
-    /// How many pairs of peers a block has.
+    /// Returns the number of pairs in a block, without single endpoints paired with themselves.
     pub fn pairs(&self, block: &PeerBlock) -> usize {
         let is_itself = |id: &&PeerId| {
             block.to.binary_search(id).is_ok()

@@ -1,8 +1,9 @@
-//! The pairs of classes for whom something else may pass than before, in groups that say the same.
+//! Finds the pairs of classes whose allowed traffic differs between both states, in groups with the
+//! same change.
 //!
-//! Cost: where a view differs with most classes, two look-ups for each pair of its members and
-//! them; else those that it names. What becomes of a pair is found once for each two cells. Pairs
-//! are kept by sender, and senders with the same receivers together.
+//! Cost: where a profile differs for most classes, two look-ups for each pair of its members with
+//! them; else the pairs with the classes that it names. The change of a pair is computed once for
+//! each two cells. Pairs are stored by sender, and senders with the same receivers share one list.
 
 use std::collections::BTreeMap;
 
@@ -15,64 +16,64 @@ use crate::diff::cells::{CellId, DiffCellTable, DiffRow};
 use crate::net::{Direction, Family};
 use crate::packet_space::{HeaderSpace, PolicyProfileId};
 
-/// Positions of two joint classes: sender, receiver.
+/// The indices of two joint classes: sender, receiver.
 pub(super) type ClassPairId = (usize, usize);
 
-/// Pairs that fare alike, and what they have in common.
+/// Pairs of classes with the same change.
 #[derive(Debug)]
 pub(super) struct PairGroup {
-    /// The first of them.
+    /// The smallest pair.
     pub(super) first: ClassPairId,
-    /// Senders by receivers; all in order.
+    /// The senders of each list of receivers, all in order.
     pub(super) senders: BTreeMap<ReceiverListId, Vec<usize>>,
 }
 
-/// Position of a list of receivers.
+/// The index of a list of receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ReceiverListId(usize);
 
-/// All pairs, by what makes them one group.
+/// All pairs with a change, grouped by the change.
 #[derive(Debug)]
 pub(super) struct PairGroups<Key> {
     pub(super) all: IndexMap<Key, PairGroup, FxBuildHasher>,
     lists: IndexSet<Vec<usize>, FxBuildHasher>,
 }
 
-/// Classes that say the same in a direction.
+/// Classes with the same profiles and policies in one direction.
 #[derive(Debug)]
 struct AlikeClasses {
     near: OldNew<LocalSide>,
     family: Family,
     members: Vec<usize>,
     is_touched: bool,
-    /// What they say; made when it is asked for.
+    /// Their row; computed on first use.
     row: Option<DiffRow>,
 }
 
-/// What makes classes alike.
+/// The properties by which classes are grouped.
 type AlikeKey = (Family, OldNew<PolicyProfileId>, OldNew<usize>);
 
-/// All classes in one direction.
+/// All classes, grouped for one direction.
 #[derive(Debug)]
 struct ClassesOfDirection {
     direction: Direction,
     all: Vec<AlikeClasses>,
-    /// For every class, its position there.
+    /// For every class, the index of its group.
     of_class: Vec<usize>,
 }
 
-/// Goes through the pairs.
+/// The search for pairs with a change.
 pub(super) struct PairWalk<'walk, 'work, 'input, Key, Find> {
     pub(super) cells: &'walk mut DiffCellTable<'work, 'input>,
     pub(super) traffic: &'walk mut HeaderSpace,
-    /// What makes a group of what sender and receiver say; none where nothing changes.
+    /// Returns the change for the cells of a sender and a receiver, or `None` if nothing changes.
     pub(super) find: Find,
     groups: PairGroups<Key>,
     known: FxHashMap<(CellId, CellId), Option<usize>>,
 }
 
 impl<Key> PairGroups<Key> {
-    /// The receivers of a list.
+    /// Returns the receivers of a list.
     pub(super) fn receivers(&self, list: ReceiverListId) -> &[usize] {
         self.lists.get_index(list.0).map_or(&[], Vec::as_slice)
     }
@@ -155,7 +156,8 @@ impl ClassesOfDirection {
             .and_then(|position| self.all.get(*position))
     }
 
-    /// The pairs of which it names the other class, and says something else of it than before.
+    /// Returns the pairs whose far class is named by a row, with a cell that differs between both
+    /// states.
     fn named_pairs(&self, cells: &DiffCellTable<'_, '_>) -> Vec<ClassPairId> {
         let mut pairs = Vec::new();
         for alike in self.all.iter().filter(|alike| alike.is_touched) {
@@ -186,7 +188,7 @@ impl ClassesOfDirection {
         pairs
     }
 
-    /// For every class, the rows that name it, in order, with what they say.
+    /// Returns, for every class, the rows that name it, in order, with their cells.
     fn naming(&self) -> FxHashMap<usize, Vec<(usize, CellId)>> {
         let mut naming: FxHashMap<usize, Vec<(usize, CellId)>> = FxHashMap::default();
         for (position, alike) in self.all.iter().enumerate() {
@@ -196,7 +198,8 @@ impl ClassesOfDirection {
         naming
     }
 
-    /// What all say with a class that these rows name.
+    /// Returns the cells of all groups for one class. `named` contains the rows that name this
+    /// class.
     fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&AlikeClasses, CellId)> {
         let mut named = named.iter().peekable();
 
@@ -217,7 +220,8 @@ impl ClassesOfDirection {
         })
     }
 
-    /// Makes the rows that differ; gives whether any differs with most classes.
+    /// Computes the rows of profiles that differ between both states. Returns `true` if any row
+    /// differs for most classes.
     fn make_touched(
         &mut self,
         cells: &mut DiffCellTable<'_, '_>,
@@ -259,12 +263,13 @@ where
         }
     }
 
-    /// All groups.
+    /// Returns all groups.
     pub(super) fn groups(mut self) -> PairGroups<Key> {
         let [mut senders, mut receivers] = [Direction::Egress, Direction::Ingress]
             .map(|direction| ClassesOfDirection::new(self.cells, direction));
         let is_wide =
             [&mut senders, &mut receivers].map(|side| side.make_touched(self.cells, self.traffic));
+        // a change of a default may affect every pair; else only pairs that a rule names
         if is_wide.contains(&true) {
             self.all_pairs(&mut senders, &mut receivers);
         } else {
@@ -273,7 +278,7 @@ where
         self.groups
     }
 
-    /// Only pairs of which one side names the other.
+    /// Searches only pairs in which one side names the other.
     fn named_pairs(&mut self, senders: &ClassesOfDirection, receivers: &ClassesOfDirection) {
         let mut pairs: Vec<ClassPairId> = [senders, receivers]
             .into_iter()
@@ -283,6 +288,7 @@ where
         pairs.dedup();
 
         let single = |index: usize| self.cells.joint.single(index);
+        // a pod's traffic to itself never leaves it
         pairs.retain(|(from, to)| single(*from).is_none() || single(*from) != single(*to));
         for of_sender in pairs.chunk_by(|left, right| left.0 == right.0) {
             let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -319,7 +325,7 @@ where
         let naming = receivers.naming();
         let mut leaving = vec![CellId::default(); senders.of_class.len()];
 
-        // senders that say the same one behind the other, so that the row is written once for them
+        // groups one after the other, so that `leaving` is filled once for all senders of a group
         for position in 0..senders.all.len() {
             senders.make(position, self.cells, self.traffic);
             let Some(alike) = senders.all.get_mut(position) else {
@@ -342,7 +348,7 @@ where
         }
     }
 
-    /// One sender, with what the receivers say.
+    /// Searches the pairs of one sender.
     fn with_receivers<'side>(
         &mut self,
         from: usize,
@@ -360,7 +366,7 @@ where
         self.keep(from, found);
     }
 
-    /// A sender and receivers that say the same.
+    /// Searches the pairs of a sender with the receivers of one group.
     fn between(
         &mut self,
         from: usize,
@@ -379,6 +385,7 @@ where
         for to in others {
             let cell = leaving.get(*to).copied().unwrap_or_default();
             let group = match last {
+                // neighbouring receivers mostly have the same cell
                 Some((same, group)) if same == cell => group,
                 Some(_) | None => self.group((cell, entering), (from, *to)),
             };
@@ -389,7 +396,7 @@ where
         }
     }
 
-    /// The group of a pair; none where nothing changes.
+    /// Returns the group of a pair, or `None` if nothing changes.
     fn group(&mut self, cells: (CellId, CellId), pair: ClassPairId) -> Option<usize> {
         if let Some(known) = self.known.get(&cells) {
             return *known;
@@ -410,7 +417,7 @@ where
         group
     }
 
-    /// Takes the receivers of a sender in, by group.
+    /// Stores the receivers of a sender, by group.
     fn keep(&mut self, from: usize, found: BTreeMap<usize, Vec<usize>>) {
         for (group, to) in found {
             let first = to.first().map(|to| (from, *to));

@@ -1,7 +1,6 @@
-//! Endpoints that are in one state only, and what they may do there.
+//! Endpoints that are in one state only, and their allowed traffic there.
 //!
-//! Cost: for each of them that policy tells apart, those with whom it may speak; see
-//! [`ReachabilityRows`].
+//! Cost: for each distinct set of classes, the peers that it may reach; see [`ReachabilityRows`].
 
 use std::collections::BTreeMap;
 
@@ -13,25 +12,25 @@ use crate::diff::{DecidedState, DiffState, PeerId};
 use crate::net::Direction;
 use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace, ReachabilityRows};
 
-/// Endpoints that are in one state only, and speak there with the same.
+/// Endpoints that are in one state only and have the same allowed traffic there.
 #[derive(Debug, Clone)]
 pub struct UnmatchedPeers {
-    /// Who, in order.
+    /// The endpoints, in order.
     pub peers: Vec<PeerId>,
-    /// With whom they may speak in that state.
+    /// The allowed traffic in that state.
     pub connections: UnmatchedConnections,
 }
 
-/// What may pass from and to some.
+/// The traffic that some endpoints may send and receive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct UnmatchedConnections {
-    /// What they may send, and to whom.
+    /// What they may send, with the receivers.
     pub to: Vec<(HeaderSetId, Vec<PeerId>)>,
-    /// What they may get, and from whom.
+    /// What they may receive, with the senders.
     pub from: Vec<(HeaderSetId, Vec<PeerId>)>,
 }
 
-/// All that are in a state only, in order.
+/// Returns all endpoints that are in one state only, in order.
 pub(super) fn all(
     known: DecidedState<'_, '_>,
     joint: &MatchedPeers<'_>,
@@ -82,7 +81,7 @@ pub(super) fn all(
     sole
 }
 
-/// The classes of a peer, in order.
+/// Returns the classes of a peer, in order.
 fn classes(
     known: DecidedState<'_, '_>,
     joint: &MatchedPeers<'_>,
@@ -103,7 +102,7 @@ fn classes(
     classes
 }
 
-/// Everyone in a state by class.
+/// Returns the peers of one state by class.
 fn everyone(
     known: DecidedState<'_, '_>,
     joint: &MatchedPeers<'_>,
@@ -135,11 +134,11 @@ fn everyone(
     everyone
 }
 
-/// Finds with whom some speak in a direction.
+/// Finds the peers that some classes may reach in one direction.
 struct UnmatchedReach<'known, 'input> {
     rows: ReachabilityRows<'known, 'input>,
     here: FxHashMap<EndpointClassId, Vec<PeerId>>,
-    /// What passes with each peer.
+    /// The traffic with each peer.
     passing: Vec<HeaderSetId>,
 }
 
@@ -162,6 +161,7 @@ impl UnmatchedReach<'_, '_> {
             let passing = self
                 .passing
                 .get_mut(peer.index())
+                // reset for the next set of classes
                 .map(|known| std::mem::replace(known, HeaderSpace::NONE));
             groups
                 .entry(passing.unwrap_or(HeaderSpace::NONE))

@@ -1,4 +1,4 @@
-//! What passes host endpoints without being asked about.
+//! Traffic that bypasses policy of host endpoints.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::packet_space::{HeaderSetId, HeaderSpace, HostListStage, PartitionBuil
 use crate::policy::{Icmp, IcmpMatch, PolicyListKind, ProtocolMatch};
 use crate::semantics::node::NEIGHBOUR_MESSAGES;
 
-/// Failsafe ports and the messages of neighbours.
+/// Failsafe ports and neighbour messages.
 #[derive(Debug)]
 pub(in crate::diff) struct BypassTraffic<'options> {
     failsafes: &'options FailsafePorts,
@@ -25,8 +25,8 @@ impl<'options> BypassTraffic<'options> {
         }
     }
 
-    /// Adds what is told apart; the sender's ports only where policy is asked before replies are
-    /// known.
+    /// Adds the conditions of this traffic to a partition. Source ports are only needed for
+    /// untracked policy, which runs before replies are recognised by connection tracking.
     pub(in crate::diff) fn add_cuts(&self, has_untracked: bool, cuts: &mut PartitionBuilder) {
         NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
             cuts.message(
@@ -46,7 +46,7 @@ impl<'options> BypassTraffic<'options> {
         }
     }
 
-    /// The prefixes of those at the other end that have failsafe ports of their own.
+    /// Returns the prefixes of failsafe ports.
     pub(in crate::diff) fn prefixes(&self) -> Vec<Vec<Cidr>> {
         self.all()
             .filter_map(|failsafe| failsafe.net)
@@ -54,12 +54,12 @@ impl<'options> BypassTraffic<'options> {
             .collect()
     }
 
-    /// Whether it matters who is at the other end.
+    /// Returns `true` if any failsafe port is limited to a prefix.
     pub(super) fn has_prefixes(&self) -> bool {
         self.all().any(|failsafe| failsafe.net.is_some())
     }
 
-    /// What passes a list in a direction, with somebody at the other end.
+    /// Returns the traffic that bypasses a list in one direction, for an address at the other end.
     pub(super) fn passing(
         &mut self,
         way: HostListStage,
@@ -68,6 +68,7 @@ impl<'options> BypassTraffic<'options> {
         far: Option<IpAddr>,
         traffic: &mut HeaderSpace,
     ) -> HeaderSetId {
+        // failsafe ports are for traffic of the node itself, not for traffic that it forwards
         if way.list() == PolicyListKind::Forward {
             return HeaderSpace::NONE;
         }
@@ -129,7 +130,7 @@ fn neighbours(family: Family, traffic: &mut HeaderSpace) -> HeaderSetId {
     })
 }
 
-/// Packets with a failsafe port at a side.
+/// Returns the headers with a failsafe port at a side.
 fn failsafe_ports(failsafe: &FailsafePort, side: Side, traffic: &mut HeaderSpace) -> HeaderSetId {
     let own = traffic.of_rule(ProtocolMatch::Is(failsafe.protocol), IcmpMatch::Any);
     let ports = traffic.with_ports(side, &[failsafe.port]);

@@ -1,4 +1,4 @@
-//! Which host endpoints packets meet at the places of a node, then and now.
+//! The host endpoints that packets meet on a node, in both states.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,23 +7,23 @@ use crate::diff::matched_peers::MatchedPeers;
 use crate::diff::{DecidedState, OldNew};
 use crate::resolve::{HostEndpointId, HostsOnNode};
 
-/// A place of a node.
+/// An interface of a node, if necessary limited to one address of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HostCrossing {
-    /// The joint class of the address at the node, where only that is meant.
+    /// The joint class of the address of the node; `None` if there is no limit.
     pub(super) near: Option<usize>,
-    /// Who is met there.
+    /// The host endpoints that packets meet there.
     pub(super) hosts: OldNew<Option<HostEndpointId>>,
 }
 
-/// The nodes that have a host endpoint in either state, by name.
+/// Returns the names of the nodes that have a host endpoint in either state.
 pub(super) fn nodes<'input>(both: OldNew<DecidedState<'_, 'input>>) -> BTreeSet<&'input str> {
     let [old, new] = [both.old, both.new].map(|known| known.resolved.host_endpoints_with_ids());
     old.chain(new).map(|(_, host)| host.node.as_str()).collect()
 }
 
-/// The places of a node at which somebody is met: each interface that has a host endpoint of its
-/// own, and all others.
+/// Returns where packets meet a host endpoint on a node: at each interface that has its own, and at
+/// all other interfaces.
 pub(super) fn of_node(
     both: OldNew<DecidedState<'_, '_>>,
     joint: &MatchedPeers<'_>,
@@ -74,10 +74,10 @@ pub(super) fn of_node(
     meetings
 }
 
-/// A node's host endpoints in one state.
+/// The host endpoints of a node in one state.
 struct HostEndpointsOnNode {
     hosts: HostsOnNode,
-    /// Those of addresses, in the order in which they are asked.
+    /// The host endpoints that match by address, in the order of matching.
     addresses: Vec<(IpAddr, HostEndpointId)>,
 }
 

@@ -1,13 +1,14 @@
-//! What the lists of host endpoints let pass otherwise.
+//! Compares the lists of host endpoints of both states.
 //!
-//! Compared is by place, not by name: who is met at an interface then and now, list by list, with
-//! what passes unasked (failsafe ports, neighbours' messages) left out. Where all lists of two
-//! states say the same, the same passes. The node's own address is no endpoint's. Normal policy is
-//! not asked about endpoints of the node itself: what concerns them alone is no difference, and
-//! where it concerns others too they are left in, so that nodes with the same policy stay together.
+//! Host endpoints are compared by where packets meet them, not by name: for each interface, the
+//! lists of the host endpoints there in both states, without the traffic that bypasses them
+//! (failsafe ports, neighbour messages). If all lists of both states are equal, the same traffic
+//! passes. The node's own address belongs to no endpoint. Normal policy does not apply to endpoints
+//! of the node itself. A difference that concerns only them is left out. A difference that concerns
+//! others too keeps them, so that nodes with the same policy stay in one group.
 //!
-//! Cost: places with the same lists are one; of those, a row for each view, and the classes with
-//! which it differs.
+//! Cost: equal lists are compared once; each comparison costs one row for each profile, and the
+//! classes for which it differs.
 
 mod exempt;
 mod meetings;
@@ -38,33 +39,35 @@ use crate::resolve::HostEndpointId;
 
 use meetings::HostCrossing;
 
-/// A list in both states, and the joint class of the node's address where only that is meant.
+/// A list in both states, and the joint class of the node's address if the comparison is limited to
+/// it.
 type ListQuery = (
     (HostListStage, Direction),
     OldNew<HostListId>,
     Option<usize>,
 );
 
-/// What differs at a list, and with whom.
+/// A difference of a list, and the classes at the other end.
 #[derive(Debug)]
 struct ListDifference {
     key: ChangeKey,
     family: Family,
-    /// The joint classes at the node; none where it is so with all.
+    /// The joint classes of the node's addresses to which the difference is limited; `None` if
+    /// there is no limit.
     near: Option<Vec<usize>>,
-    /// Those at the other end, in order.
+    /// The joint classes at the other end, in order.
     far: Rc<Vec<usize>>,
 }
 
-/// Host endpoints at which the same differs.
+/// Host endpoints with the same difference.
 #[derive(Debug)]
 struct AlikeHosts {
-    /// By who is at the other end.
+    /// The host endpoints, by the classes at the other end.
     hosts: BTreeMap<(Rc<Vec<usize>>, Family), BTreeSet<PeerId>>,
     seat: WitnessLocation,
 }
 
-/// Where a witness is met.
+/// Where the witness of a difference is.
 #[derive(Debug, Clone)]
 struct WitnessLocation {
     hosts: OldNew<Option<HostEndpointId>>,
@@ -74,7 +77,7 @@ struct WitnessLocation {
     far: usize,
 }
 
-/// Compares host endpoints.
+/// The comparison of all host endpoints.
 struct HostEndpointComparer<'run, 'work, 'input> {
     cells: &'run mut DiffCellTable<'work, 'input>,
     exempt: BypassTraffic<'run>,
@@ -85,7 +88,8 @@ struct HostEndpointComparer<'run, 'work, 'input> {
     alike: IndexMap<(ChangeKey, HostEndpointEnd), AlikeHosts, FxBuildHasher>,
 }
 
-/// All that host endpoints let pass otherwise, and host endpoints as peers behind all others.
+/// Returns all changes at host endpoints, and the host endpoints as peers. Their ids follow those
+/// of all other peers.
 pub(super) fn all<'input>(
     cells: &mut DiffCellTable<'_, 'input>,
     exempt: BypassTraffic<'_>,
@@ -161,6 +165,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
                 found
             }
         };
+        // normal policy does not apply to traffic with the node's own endpoints
         let is_for_others = way.list() == PolicyListKind::Normal;
 
         for found in found.iter() {
@@ -171,7 +176,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         }
     }
 
-    /// Whether all places of a class are on a node in both states.
+    /// Returns `true` if all locations of a class are on a node in both states.
     fn is_all_on(&self, class: usize, node: &str) -> bool {
         let here = |class: &JointClass| {
             matched_peers::nodes(self.cells.both, &class.example) == [Some(node), Some(node)]
@@ -236,7 +241,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             .insert(peer);
     }
 
-    /// What differs at a list.
+    /// Returns the differences of a list.
     fn find(&mut self, (asked, lists, near): ListQuery) -> Vec<ListDifference> {
         let relations =
             [self.cells.both.old, self.cells.both.new].map(|known| &known.space.relation);
@@ -271,7 +276,8 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         found
     }
 
-    /// The views of the joint classes that may be at the node, each with its classes.
+    /// Returns the profiles for the node's possible addresses, each with the joint classes of those
+    /// addresses.
     fn views(
         &self,
         old: &HostList,
@@ -298,7 +304,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         views
     }
 
-    /// What differs where the node has some addresses, and with whom.
+    /// Returns the differences between two profiles, each with the joint classes at the other end.
     fn differing(
         &mut self,
         old: PolicyProfileId,
@@ -319,6 +325,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         };
         let mut found: BTreeMap<ChangeKey, Vec<usize>> = BTreeMap::new();
 
+        // equal lists differ only where failsafe prefixes make addresses bypass them
         if !self.exempt.has_prefixes() && !self.cells.is_touched(OldNew { old, new }) {
             return found;
         }
@@ -383,7 +390,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
     }
 }
 
-/// The host endpoint that is shown for a place: that of now, else that of then.
+/// Returns the host endpoint to display: that of the new state, else that of the old state.
 fn host<'input>(
     both: OldNew<DecidedState<'_, 'input>>,
     hosts: OldNew<Option<HostEndpointId>>,
@@ -434,7 +441,7 @@ fn change<'input>(
     })
 }
 
-/// Somebody at the other end, not of the node where that matters.
+/// Returns the other end of a witness. For the normal list, it is not on the node itself.
 fn far_end<'input>(
     teller: &ChangeBuilder<'_, 'input>,
     seat: &WitnessLocation,
@@ -455,8 +462,8 @@ fn far_end<'input>(
     teller.end(spot, state)
 }
 
-/// An address at the node, of its own if there is such a one; none where it may be any, and no own
-/// one is known.
+/// Returns an address of the node, if possible one of its own. Returns `None` if any address is
+/// possible and none is known.
 fn near_address(teller: &ChangeBuilder<'_, '_>, seat: &WitnessLocation) -> Option<IpAddr> {
     let of_host = host(teller.both, seat.hosts)
         .into_iter()
