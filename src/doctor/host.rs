@@ -1,15 +1,15 @@
-//! How the host is set up.
+//! Checks of the host's configuration.
 
 use crate::doctor::{CheckContext, NodeFinding};
 use crate::runner::ToolCall;
 
-/// Which part of the table of connections may be in use without a word.
+/// Fraction of the conntrack table from which a warning is due.
 const MOST_CONNECTIONS: f64 = 0.8;
 
-/// A setting that is 1 on a node that does what policy is about.
+/// A sysctl that should be 1 on a node that enforces policy.
 struct SysctlSetting {
     path: &'static str,
-    /// What to say where it is something else.
+    /// Message if it has another value.
     otherwise: &'static str,
     advice: &'static str,
 }
@@ -40,7 +40,7 @@ const BRIDGES: [SysctlSetting; 2] = [
     },
 ];
 
-/// Whether the host forwards.
+/// Checks whether the host forwards packets.
 pub(super) fn forwarding(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     FORWARDING
         .iter()
@@ -48,8 +48,8 @@ pub(super) fn forwarding(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         .collect()
 }
 
-/// Whether packets between ports of a bridge meet iptables. Without the module there is no such
-/// setting, and they do not.
+/// Checks whether packets between ports of a bridge traverse iptables. Without br_netfilter the
+/// sysctls do not exist, and the packets do not.
 pub(super) fn bridges(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     match BRIDGES
         .iter()
@@ -93,7 +93,7 @@ impl CheckContext<'_> {
     }
 }
 
-/// Whether the table of connections has room: a full one drops packets, whatever policy says.
+/// Checks the free space in the conntrack table. A full table drops packets, whatever policy says.
 pub(super) fn connections(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "connection tracking";
     let number = |node: &mut CheckContext<'_>, name: &str| {
@@ -124,7 +124,8 @@ pub(super) fn connections(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     }
 }
 
-/// Whether firewalld runs: its reload takes everybody's rules away (rancher/rke2#10469).
+/// Checks whether firewalld runs. Its reload removes the rules of all programs
+/// (rancher/rke2#10469).
 pub(super) fn firewalld(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "firewalld";
     match node.ask(&ToolCall::new("firewall-cmd", &["--state"])) {
@@ -133,6 +134,7 @@ pub(super) fn firewalld(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
                           `palisade reconcile` running";
             vec![NodeFinding::warning(WHAT, "running", advice)]
         }
+        // A program that is not installed does not run.
         Err(_) => vec![NodeFinding::good(WHAT, "not running")],
     }
 }

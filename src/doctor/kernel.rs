@@ -1,10 +1,10 @@
-//! What the kernel can do, tried in a network namespace that goes away with the process.
+//! Tests the kernel's features in a network namespace that disappears with the process.
 
 use crate::doctor::{CheckContext, FindingGrade, NodeFinding};
 use crate::net::Family;
 use crate::runner::ToolCall;
 
-/// Types of sets: what they are, and how one is made.
+/// Set types: description, and the line that creates one.
 const SET_TYPES: [(&str, &str); 5] = [
     (
         "set type hash:net, IPv4",
@@ -28,7 +28,8 @@ const SET_TYPES: [(&str, &str); 5] = [
     ),
 ];
 
-/// What rules of ours use: the kernel's module, the table, a rule, and what its lack means.
+/// Features that Palisade's rules use: kernel module, table, a rule, and the grade if it is
+/// missing.
 const EXTENSIONS: [(&str, &str, &str, FindingGrade); 9] = [
     (
         "xt_set",
@@ -81,11 +82,11 @@ const EXTENSIONS: [(&str, &str, &str, FindingGrade); 9] = [
     ),
 ];
 
-/// Makes a set for the rules to look into, then commits what it reads.
+/// Creates a set that the rules can reference, then commits the rules from standard input.
 pub(super) const TRY_RULES: &str =
     r#"ipset create pal-doctor hash:net family "$1" && exec "$2" -w 5"#;
 
-/// Set types.
+/// Tests the set types.
 pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     if let Err(said) = in_namespace(node) {
         let advice = "run `palisade doctor` once as root with CAP_SYS_ADMIN, on the host, to have \
@@ -104,6 +105,7 @@ pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         .err()
     };
 
+    // All types in one process first; one by one only to find the missing ones.
     let all: String = SET_TYPES.iter().map(|(_, line)| *line).collect();
     if attempt(&all).is_none() {
         return vec![NodeFinding::good(
@@ -123,7 +125,7 @@ pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         .collect()
 }
 
-/// Matches and targets, in the build that palisade takes.
+/// Tests matches and targets with the iptables build that Palisade uses.
 pub(super) fn rules(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     match in_namespace(node) {
         Ok(()) => Family::BOTH
@@ -136,6 +138,7 @@ pub(super) fn rules(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
 
 fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
     let everything: Vec<_> = EXTENSIONS.iter().collect();
+    // All features in one process first; one by one only to find the missing ones.
     if attempt(node, family, &everything).is_none() {
         let modules = EXTENSIONS
             .map(|(module, ..)| module_of(module, family))
@@ -169,6 +172,7 @@ fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
         });
     }
 
+    // Each feature loads alone, so a module is probably loaded too late.
     if findings.is_empty() {
         let advice =
             "each of them loads alone; see whether a module comes too late: load them at boot";
@@ -182,7 +186,7 @@ fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
     findings
 }
 
-/// Tables have modules of their own in each family.
+/// Returns the module's name for a family. Each family has its own table modules.
 fn module_of(module: &str, family: Family) -> String {
     match family {
         Family::V4 => module.to_owned(),
@@ -192,13 +196,13 @@ fn module_of(module: &str, family: Family) -> String {
     }
 }
 
-/// Whether a network namespace can be made; an error is why not.
+/// Tests whether a network namespace can be created, or returns why not.
 fn in_namespace(node: &mut CheckContext<'_>) -> Result<(), String> {
     node.ask(&ToolCall::new("unshare", &["--net", "true"]))
         .map(|_| ())
 }
 
-/// Commits rules; gives what is said against it.
+/// Commits rules. Returns the tool's error message, or `None` if they load.
 fn attempt(
     node: &mut CheckContext<'_>,
     family: Family,

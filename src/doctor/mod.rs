@@ -1,10 +1,10 @@
-//! What a node has and lacks of all that palisade needs.
+//! Checks whether a node has everything that Palisade needs.
 //!
-//! In: a [`Runner`]. Out: [`NodeFinding`]s, check by check, with what to do about each. Nothing of
-//! the node is changed: what must be tried is tried in a network namespace of its own, and where
-//! none can be made, that is said. A row of `CHECKS` is a check.
+//! In: a [`Runner`]. Out: [`NodeFinding`]s in the order of the checks, each with advice. The node
+//! is not changed: tests of the kernel run in a network namespace of their own, and a finding says
+//! so if none can be created. Each row of `CHECKS` is a check.
 //!
-//! Cost: some thirty short processes.
+//! Cost: about thirty short processes.
 
 mod host;
 mod kernel;
@@ -19,42 +19,41 @@ use crate::observe::IptablesBackend;
 use crate::output::{JsonWriter, OutputSink, TerminalWriter};
 use crate::runner::{Retention, Runner, ToolCall};
 
-/// What was found of one thing.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFinding {
-    /// The thing.
+    /// What was checked.
     pub what: String,
-    /// How it is.
+    /// The grade of the result.
     pub grade: FindingGrade,
-    /// What is there.
+    /// What was found.
     pub found: String,
-    /// What to do about it; nothing where all is well.
+    /// What to do. Empty if all is well.
     pub advice: String,
 }
 
-/// How a thing is.
+/// The grade of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingGrade {
     /// As it should be.
     Good,
-    /// It works, or may not concern this node; somebody should know.
+    /// It works, or may not matter on this node, but the operator should know.
     Warning,
-    /// Without it palisade does not work here.
+    /// Palisade does not work without it.
     Missing,
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examination {
-    /// In the order of the checks.
+    /// Findings in the order of the checks.
     pub findings: Vec<NodeFinding>,
 }
 
-/// Looks at something; it may find several things.
+/// A check. It may return several findings.
 type NodeCheck = fn(&mut CheckContext<'_>) -> Vec<NodeFinding>;
 
-/// All checks, in the order in which they are told. A later one may rest on what an earlier one saw
-/// to be there.
+/// All checks, in output order. A later check may rely on the result of an earlier one.
 const CHECKS: [NodeCheck; 15] = [
     tools::ipset,
     tools::build,
@@ -73,8 +72,8 @@ const CHECKS: [NodeCheck; 15] = [
     host::firewalld,
 ];
 
-/// Runs all checks. Without a build the one that `iptables` is counts, as for `apply --backend
-/// auto`.
+/// Runs all checks. `None` stands for the build behind the name `iptables`, as `apply --backend
+/// auto` chooses it.
 pub fn examine(runner: &mut dyn Runner, backend: Option<IptablesBackend>) -> Examination {
     let backend = backend
         .or_else(|| tools::build_of(runner, "iptables"))
@@ -85,15 +84,15 @@ pub fn examine(runner: &mut dyn Runner, backend: Option<IptablesBackend>) -> Exa
     }
 }
 
-/// What checks ask.
+/// Inputs of the checks.
 struct CheckContext<'run> {
     runner: &'run mut dyn Runner,
-    /// The build of iptables that palisade is to work with.
+    /// The iptables build that Palisade uses.
     backend: IptablesBackend,
 }
 
 impl CheckContext<'_> {
-    /// What a call prints; an error is what it said instead, on one line.
+    /// Runs a call and returns its output, or the first line of its message if it fails.
     fn ask(&mut self, call: &ToolCall) -> Result<String, String> {
         let answer = self
             .runner
@@ -113,7 +112,7 @@ impl CheckContext<'_> {
         }
     }
 
-    /// A file below `/proc`; none where it is not there or cannot be read.
+    /// Reads a file below `/proc`. Returns `None` if it does not exist or cannot be read.
     fn file(&mut self, path: &str) -> Option<String> {
         let content = self.runner.read(Retention::Kernel, path).ok()??;
         Some(String::from_utf8_lossy(&content).into_owned())
@@ -158,7 +157,7 @@ impl NodeFinding {
 }
 
 impl FindingGrade {
-    /// In a word, as JSON has it.
+    /// Returns the grade as JSON prints it.
     pub fn label(self) -> &'static str {
         match self {
             FindingGrade::Good => "ok",
@@ -169,13 +168,13 @@ impl FindingGrade {
 }
 
 impl Examination {
-    /// Whether nothing is missing.
+    /// Returns whether nothing is missing.
     pub fn is_fit(&self) -> bool {
         self.count(FindingGrade::Missing) == 0
     }
 
-    /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found",
-    /// "advice"}]}`, on one line.
+    /// Prints one line of JSON: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing",
+    /// "found", "advice"}]}`.
     pub fn json(&self, out: &mut OutputSink<'_>) {
         let finding = |finding: &NodeFinding| {
             let NodeFinding {
@@ -191,7 +190,7 @@ impl Examination {
         JsonWriter::on(out).line(&view);
     }
 
-    /// For people: a line a finding, what to do below it, and how much is missing at the end.
+    /// Prints one line per finding, the advice below it, and the totals at the end.
     pub fn text(&self, out: &mut OutputSink<'_>) {
         let mut out = TerminalWriter::on(out);
         let widths = self

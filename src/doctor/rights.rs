@@ -1,22 +1,22 @@
-//! What this process may do here.
+//! Checks of this process's privileges.
 
 use crate::doctor::{CheckContext, NodeFinding};
 use crate::observe::IptablesBackend;
 use crate::runner::Retention;
 
-/// Capabilities: their bit (linux/capability.h), name, and what for.
+/// Capabilities: bit (linux/capability.h), name, and purpose.
 const CAPABILITIES: [(u32, &str, &str); 2] = [
     (12, "CAP_NET_ADMIN", "sets and rules are changed with it"),
     (13, "CAP_NET_RAW", "iptables-legacy opens a raw socket"),
 ];
 
-/// The lock of iptables-legacy.
+/// The lock file of iptables-legacy.
 const LOCK: &str = "/run/xtables.lock";
 
-/// File systems that a container has as its root.
+/// Types of a container's root file system.
 const CONTAINER_ROOTS: [&str; 3] = ["overlay", "fuse-overlayfs", "aufs"];
 
-/// What the programs that are run may do.
+/// Checks the effective capabilities, which the tools need.
 pub(super) fn capabilities(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "capabilities";
     let status = node.file("self/status").unwrap_or_default();
@@ -52,13 +52,14 @@ pub(super) fn capabilities(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     }
 }
 
-/// Whether the lock is the one that the host's programs take (projectcalico/calicoctl#1655).
+/// Checks whether the xtables lock file is the host's (projectcalico/calicoctl#1655).
 pub(super) fn lock(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mounts = node.file("self/mountinfo").unwrap_or_default();
     let mounted: Vec<(&str, &str)> = mounts.lines().filter_map(mount).collect();
     let is_container = mounted
         .iter()
         .any(|(place, kind)| *place == "/" && CONTAINER_ROOTS.contains(kind));
+    // The lock is the host's if its file, or all of /run, is mounted into the container.
     let is_shared = mounted.iter().any(|(place, kind)| {
         *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind))
     });
@@ -80,13 +81,13 @@ pub(super) fn lock(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     vec![finding]
 }
 
-/// Where a mount is and of which type: `36 35 98:0 / /run rw shared:1 - tmpfs tmpfs rw`.
+/// Parses mount point and type from `36 35 98:0 / /run rw shared:1 - tmpfs tmpfs rw`.
 fn mount(line: &str) -> Option<(&str, &str)> {
     let (own, source) = line.split_once(" - ")?;
     Some((own.split(' ').nth(4)?, source.split(' ').next()?))
 }
 
-/// Our own directories.
+/// Checks Palisade's directories.
 pub(super) fn directories(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let places = [
         (

@@ -1,4 +1,4 @@
-//! Whose rules stand in which build of iptables.
+//! Finds out which programs have rules in which iptables build.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,10 @@ use crate::observe::{IptablesBackend, nft_chains};
 use crate::ruleset::{PREFIX, TableKind, is_ours, lines};
 use crate::runner::ToolCall;
 
-/// Whose chains begin how.
+/// Owners of chains, by name prefix.
 const OWNERS: [(&str, &str); 14] = [
     (PREFIX, "palisade"),
+    // The first match counts, so longer prefixes precede `KUBE-`.
     ("KUBE-ROUTER", "kube-router"),
     ("KUBE-NWPLCY", "kube-router"),
     ("KUBE-", "Kubernetes"),
@@ -25,18 +26,18 @@ const OWNERS: [(&str, &str); 14] = [
     ("IN_", "firewalld"),
 ];
 
-/// Those who enforce network policy themselves.
+/// Programs that enforce network policy themselves.
 const ENFORCERS: [&str; 4] = ["Calico", "Cilium", "kube-router", "Weave"];
 
-/// What stands in one build.
+/// Rules in one iptables build.
 struct BackendRules {
     build: IptablesBackend,
-    /// How many; none where they cannot be listed.
+    /// Number of rules. `None` if they cannot be listed.
     rules: Option<usize>,
     owners: BTreeSet<&'static str>,
 }
 
-/// The rules of each build, and what is wrong with their being there.
+/// Lists the rules of each build, and reports conflicts between builds.
 pub(super) fn by_build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     let mut standing = Vec::new();
@@ -64,6 +65,7 @@ pub(super) fn by_build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
         }
     }
 
+    // Packets traverse the rules of both builds.
     let is_mixed = standing
         .iter()
         .filter(|found| found.rules.is_none_or(|rules| rules > 0))
@@ -119,13 +121,14 @@ fn what(build: IptablesBackend) -> String {
     format!("rules in iptables-{}", build.label())
 }
 
-/// What chains of nf_tables say by their names, where iptables-nft is not installed; none where
-/// nobody says even that, or nothing is there.
+/// Returns the owners of nf_tables chains by name, for nodes without iptables-nft. Returns `None`
+/// if `nft` cannot list them.
 fn names_only(node: &mut CheckContext<'_>, build: IptablesBackend) -> Option<BackendRules> {
     let chains = match build {
         IptablesBackend::Nft => nft_chains(node.runner)?,
         IptablesBackend::Legacy => return None,
     };
+    // Without iptables-nft, the rules in these chains cannot be counted.
     let rules = if chains.is_empty() { Some(0) } else { None };
     Some(BackendRules {
         build,
@@ -134,8 +137,8 @@ fn names_only(node: &mut CheckContext<'_>, build: IptablesBackend) -> Option<Bac
     })
 }
 
-/// Counts the rules of a build in both families. Where the kernel has no legacy table the programs
-/// are not asked: nothing is there.
+/// Counts the rules of a build in both families. Does not call the legacy programs if the kernel
+/// has no legacy tables.
 fn inspect(node: &mut CheckContext<'_>, build: IptablesBackend) -> Result<BackendRules, String> {
     let (mut rules, mut owners) = (0, BTreeSet::new());
     for (tool, tables) in [
@@ -166,8 +169,8 @@ fn inspect(node: &mut CheckContext<'_>, build: IptablesBackend) -> Result<Backen
     })
 }
 
-/// Whether the kernel asks the tables that ours are in: of one that is dormant it asks nothing, and
-/// iptables-nft does not show that. Only `nft` tells.
+/// Checks for dormant tables. The kernel ignores the rules of a dormant table. iptables-nft does
+/// not show this state; only `nft` does.
 pub(super) fn dormant(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "dormant tables";
     if node.backend != IptablesBackend::Nft
@@ -186,6 +189,7 @@ pub(super) fn dormant(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
                 &["--terse", "list", "table", family, table],
             ))
             .unwrap_or_default();
+        // The line `flags dormant` is in the head of a table, before its first chain.
         let mut head = text.lines().skip(1).take_while(|line| !line.contains('{'));
         head.any(|line| line.trim_start().starts_with("flags ") && line.contains("dormant"))
     };

@@ -1,4 +1,4 @@
-//! What hides from source validation who sends a packet, and which mode of it fits this node.
+//! Checks what hides the sender of a packet from source validation, and which mode fits this node.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use crate::observe::IptablesBackend;
 use crate::plan::base;
 use crate::runner::ToolCall;
 
-/// The sets of this node's endpoints.
+/// The sets with this node's endpoints.
 const ENDPOINTS: [&str; 2] = ["pal-local4", "pal-local6"];
 
-/// Of so many endpoints of each set it is seen which interface they are behind.
+/// Maximum number of endpoints per set whose interface is looked up.
 const MOST_ENDPOINTS: usize = 256;
 
-/// The advice where a packet of another node may come by another way than its answer goes.
+/// Advice if packets from other nodes may arrive on another interface than replies leave by.
 const LOOSE: &str = "if replies may leave by another interface than requests come by, render with \
                      `--source-validation loose` and name the pods' interfaces with \
                      `--pod-interface`";
 
-/// What was last applied.
+/// The source validation mode that is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValidationMode {
     Strict,
@@ -27,7 +27,7 @@ enum ValidationMode {
     Off,
 }
 
-/// All that is to be said of where packets come from.
+/// Returns all findings about packet sources.
 pub(super) fn sources(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mode = mode(node);
     let mut findings = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn sources(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     findings
 }
 
-/// How sources are validated now; `None` if no policy of ours is there.
+/// Returns the source validation mode in force, or `None` if there is no Palisade policy.
 fn mode(node: &mut CheckContext<'_>) -> Option<ValidationMode> {
     let build = node.backend.label();
     let is_there = node.backend == IptablesBackend::Nft
@@ -112,7 +112,7 @@ impl ValidationMode {
     }
 }
 
-/// Whether a packet of another node may come by another way than its answer goes.
+/// Checks whether packets from other nodes may arrive on another interface than replies leave by.
 fn uplinks(node: &mut CheckContext<'_>) -> NodeFinding {
     const WHAT: &str = "uplinks";
     let mut uplinks = BTreeSet::new();
@@ -134,6 +134,7 @@ fn uplinks(node: &mut CheckContext<'_>) -> NodeFinding {
         let defaults = routes.lines().filter(|line| line.starts_with("default "));
         uplinks.extend(defaults.flat_map(devices).map(str::to_owned));
     }
+    // Replies may leave by another default route than the one that requests arrived on.
     if uplinks.len() > 1 {
         let names = uplinks.into_iter().collect::<Vec<_>>().join(", ");
         return NodeFinding::warning(WHAT, format!("default routes by {names}"), LOOSE);
@@ -142,6 +143,7 @@ fn uplinks(node: &mut CheckContext<'_>) -> NodeFinding {
     let filter = node
         .file("sys/net/ipv4/conf/all/rp_filter")
         .unwrap_or_default();
+    // Loose rp_filter suggests that replies may take another route than requests.
     if filter.trim() == "2" {
         return NodeFinding::warning(
             WHAT,
@@ -158,7 +160,8 @@ fn uplinks(node: &mut CheckContext<'_>) -> NodeFinding {
     )
 }
 
-/// Whether several endpoints of this node are behind one bridge, which is one interface to rules.
+/// Checks whether several endpoints of this node share a bridge, which is a single interface to
+/// rules.
 fn behind_bridges(node: &mut CheckContext<'_>) -> NodeFinding {
     const WHAT: &str = "pods' interfaces";
     let bridges = node.ask(&ToolCall::new(
@@ -202,7 +205,7 @@ fn behind_bridges(node: &mut CheckContext<'_>) -> NodeFinding {
     }
 }
 
-/// The interfaces by which this node's endpoints are reached; `None` if none is known.
+/// Returns the interfaces that lead to this node's endpoints, or `None` if no endpoint is known.
 fn interfaces_of_endpoints(node: &mut CheckContext<'_>) -> Option<BTreeSet<String>> {
     let names = node.ask(&ToolCall::new("ipset", &["list", "-n"])).ok()?;
     let mut questions = String::new();
@@ -222,6 +225,7 @@ fn interfaces_of_endpoints(node: &mut CheckContext<'_>) -> Option<BTreeSet<Strin
         return None;
     }
 
+    // One process answers for all addresses.
     let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
     let answer = node.runner.run(&call).ok()?; // its status tells of addresses without a route, too
     Some(
@@ -234,7 +238,7 @@ fn interfaces_of_endpoints(node: &mut CheckContext<'_>) -> Option<BTreeSet<Strin
     )
 }
 
-/// The interfaces of a route, or of each of its ways.
+/// Returns the interfaces of a route. A multipath route has several.
 fn devices(route: &str) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = route.split_whitespace().collect();
     let named = |pair: &[&str]| pair.first() == Some(&"dev");
@@ -246,7 +250,7 @@ fn devices(route: &str) -> impl Iterator<Item = &str> {
         .filter_map(move |at| words.get(at).copied())
 }
 
-/// `cni0` of `5: cni0: <BROADCAST…` and of `5: cni0@eth0: …`.
+/// Returns `cni0` for `5: cni0: <BROADCAST…` and for `5: cni0@eth0: …`.
 fn link_name(line: &str) -> Option<&str> {
     let name = line.split_whitespace().nth(1)?;
     name.split([':', '@']).next()

@@ -9,7 +9,7 @@ use crate::runner::{
     FileTree, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
 };
 
-/// A node on which nothing is missing: what calls print, and files below /proc.
+/// A node that lacks nothing: outputs of calls, and files below /proc.
 const SAID: [(&str, &str); 19] = [
     ("ipset --version", "ipset v7.17, protocol version: 7\n"),
     ("ipset list -n", "pal-local4~\n"),
@@ -68,7 +68,7 @@ const SAID: [(&str, &str); 19] = [
     ("unshare --net true", ""),
     ("unshare --net ipset restore", ""),
 ];
-/// The raw table where sources are validated.
+/// A raw table with source validation.
 const STRICT: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -g \
                       pal-spoofed\n-A pal-spoofed -j DROP\nCOMMIT\n";
 const LOOSE: &str = "*raw\n-A pal-validate-source -m set --match-set pal-here4 src -g \
@@ -101,7 +101,7 @@ const FILES: [(&str, &str); 9] = [
     ("sys/net/netfilter/nf_conntrack_max", "1000\n"),
 ];
 
-/// A node as a table. What begins as no row does is not there.
+/// A node as a table. A call without a matching row fails.
 struct Table {
     said: BTreeMap<String, Result<String, String>>,
     files: BTreeMap<String, String>,
@@ -207,7 +207,7 @@ impl Runner for Table {
     }
 }
 
-/// What is not well, as `grade what: found`.
+/// Returns the findings that are not good, as `grade what: found`.
 fn text(examination: &Examination) -> String {
     BufferedOutput::capture(|out| examination.text(out))
         .as_str()
@@ -255,7 +255,7 @@ fn a_healthy_node_lacks_nothing() {
     );
 }
 
-/// Lets something be wrong with a node.
+/// A change that breaks something on a node.
 type Harm = fn(&mut Table);
 
 fn gone(table: &mut Table, call: &str) {
@@ -279,7 +279,7 @@ fn file(table: &mut Table, path: &str, text: Option<&str>) {
 const CONTAINER: &str =
     "27 1 0:50 / / rw - overlay overlay rw\n28 27 0:20 / /run/palisade rw - tmpfs tmpfs rw\n";
 
-/// What is wrong, and what is said of it.
+/// What is broken, and the expected findings.
 const CASES: [(Harm, &[&str]); 32] = [
     (
         |node| gone(node, "ipset --version"),
@@ -538,7 +538,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     }
 }
 
-/// Where `loose` was chosen, and pods' interfaces are named, uplinks need no word.
+/// In mode `loose` with the pods' interfaces named, uplinks need no finding.
 #[test]
 fn loose_with_interfaces_is_what_was_recommended() {
     let mut node = Table::healthy();

@@ -1,16 +1,16 @@
-//! The programs that palisade runs.
+//! Checks of the programs that Palisade runs.
 
 use crate::doctor::{CheckContext, NodeFinding};
 use crate::observe::IptablesBackend;
 use crate::runner::{Runner, ToolCall};
 
-/// What a program of iptables' prints behind its version, by build.
+/// What iptables programs print after their version, by build.
 const BUILDS: [(IptablesBackend, &str); 2] = [
     (IptablesBackend::Legacy, "(legacy)"),
     (IptablesBackend::Nft, "(nf_tables)"),
 ];
 
-/// `ipset`, and whether it and the kernel speak one protocol.
+/// Checks `ipset`, and whether it and the kernel use the same protocol version.
 pub(super) fn ipset(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "ipset";
     let version = match node.ask(&ToolCall::new("ipset", &["--version"])) {
@@ -48,7 +48,7 @@ pub(super) fn ipset(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     }
 }
 
-/// Which build `iptables` and `ip6tables` are.
+/// Checks which build `iptables` and `ip6tables` are.
 pub(super) fn build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "build of iptables";
     let chosen = node.backend;
@@ -76,7 +76,7 @@ pub(super) fn build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     }
 }
 
-/// The build that a program is.
+/// Returns the build of a program, or `None` if it is missing or unknown.
 pub(super) fn build_of(runner: &mut dyn Runner, program: &str) -> Option<IptablesBackend> {
     let answer = runner
         .run(&ToolCall::new(program, &["-V"]))
@@ -88,7 +88,7 @@ pub(super) fn build_of(runner: &mut dyn Runner, program: &str) -> Option<Iptable
         .map(|(build, _)| *build)
 }
 
-/// The programs of the build that palisade takes.
+/// Checks the programs of the iptables build that Palisade uses.
 pub(super) fn programs(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     let mut versions = Vec::new();
@@ -121,7 +121,7 @@ pub(super) fn programs(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     findings
 }
 
-/// `v1.8.9` of `iptables-save v1.8.9 (legacy)`.
+/// Returns `v1.8.9` for `iptables-save v1.8.9 (legacy)`.
 fn version(said: &str) -> String {
     said.split_whitespace()
         .find(|word| word.starts_with('v'))
