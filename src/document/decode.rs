@@ -1,8 +1,8 @@
-//! Typed reading of a tree, for the kinds of which only a few fields are used: a serde deserializer
+//! Typed reading of a tree, for kinds of which only a few fields are used: a serde deserializer
 //! over [`YamlNode`].
 //!
-//! Wrong types are told in the same words as by [`Fields`](crate::document::Fields), at the
-//! innermost value.
+//! Wrong types produce the same messages as [`MappingFields`](crate::document::MappingFields),
+//! located at the innermost value.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(super) fn decode<T: DeserializeOwned>(node: &YamlNode) -> Result<T, Diagnost
     T::deserialize(NodeDeserializer(node)).map_err(|error| error.diagnostic(node.span))
 }
 
-/// A reading error; the innermost value that knows of it gives the place.
+/// A read error. The innermost value with a span sets the location.
 #[derive(Debug)]
 pub(super) struct Error {
     code: Code,
@@ -98,7 +98,7 @@ impl de::Error for Error {
     }
 }
 
-/// A node as a source of values.
+/// A node as a serde deserializer.
 #[derive(Clone, Copy)]
 struct NodeDeserializer<'node>(&'node YamlNode);
 

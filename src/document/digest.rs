@@ -1,13 +1,13 @@
-//! What an object says, as one number: equal for objects that say the same, in whatever order and
-//! spelling.
+//! Digest of an object's content. Objects with the same content have equal digests, regardless of
+//! order and spelling.
 
 use sha2::{Digest, Sha256};
 
 use crate::document::{NodeScalar, NodeValue, YamlEntry, YamlNode};
 
 impl YamlNode {
-    /// SHA-256 of an object's content, without places, the order of keys, the style of scalars, and
-    /// fields of its `metadata` that say nothing.
+    /// SHA-256 of an object's content. Ignores spans, the order of keys, the style of scalars, and
+    /// the fields of `metadata` in `silent`.
     pub fn digest(&self, silent: &[&str]) -> [u8; 32] {
         let mut text = String::new();
         match &self.value {
@@ -19,7 +19,7 @@ impl YamlNode {
     }
 }
 
-/// Writes the fields of an object, without those of its `metadata` that are `silent`.
+/// Writes the fields of an object. Omits the fields of its `metadata` that `silent` lists.
 fn write_object(entries: &[YamlEntry], silent: &[&str], out: &mut String) {
     let says = |entry: &&YamlEntry| !silent.contains(&entry.key.value.as_str());
     for YamlEntry { key, value } in sorted(entries.iter()) {
@@ -33,7 +33,8 @@ fn write_object(entries: &[YamlEntry], silent: &[&str], out: &mut String) {
     }
 }
 
-/// Writes every value with its type and length, so that two contents never give one text.
+/// Writes every value with its type and length, so that different contents never produce the same
+/// text.
 fn write(node: &YamlNode, out: &mut String) {
     match &node.value {
         NodeValue::Scalar(scalar) => write_scalar(scalar, out),
@@ -47,6 +48,7 @@ fn write(node: &YamlNode, out: &mut String) {
 
 fn sorted<'entry>(entries: impl Iterator<Item = &'entry YamlEntry>) -> Vec<&'entry YamlEntry> {
     let mut sorted: Vec<&YamlEntry> = entries.collect();
+    // The order of keys has no meaning in YAML and JSON.
     sorted.sort_by(|left, right| left.key.value.cmp(&right.key.value));
     sorted
 }
@@ -64,6 +66,7 @@ fn write_scalar(scalar: &NodeScalar, out: &mut String) {
         NodeScalar::Null => ('n', ""),
         NodeScalar::Bool(true) => ('b', "true"),
         NodeScalar::Bool(false) => ('b', "false"),
+        // The text, not the value: parsing a float would lose digits.
         NodeScalar::Number(number) => ('i', number.as_str()),
         NodeScalar::Text(text) => ('t', text.value.as_str()),
         NodeScalar::Ambiguous(word) => ('a', word.as_str()),

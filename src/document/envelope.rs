@@ -1,4 +1,4 @@
-//! The outermost fields of an object, which tell what it is, without looking into the others.
+//! Reads the outermost fields of an object, which identify it, without parsing the others.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::input::SourceText;
@@ -8,7 +8,7 @@ use crate::document::{
 };
 use crate::source::{Span, SpannedString};
 
-/// An object or list, opened.
+/// The outermost fields of an object or list.
 #[derive(Debug)]
 pub(super) struct ObjectEnvelope<'text> {
     pub(super) input: SourceText<'text>,
@@ -26,7 +26,7 @@ enum EnvelopeContents<'text> {
 const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
 
 impl<'text> ObjectEnvelope<'text> {
-    /// Opens a mapping; anything else is reported as no object.
+    /// Reads the outermost fields of a mapping. Any other value is reported as "not an object".
     pub(super) fn open(
         input: SourceText<'text>,
         body: ObjectBody<'text>,
@@ -54,7 +54,7 @@ impl<'text> ObjectEnvelope<'text> {
         })
     }
 
-    /// The tree of a field that is small.
+    /// The tree of a small field.
     pub(super) fn field(&self, name: &str, diagnostics: &mut Diagnostics) -> Option<YamlNode> {
         match &self.contents {
             EnvelopeContents::Tree(entries) => entries
@@ -66,7 +66,7 @@ impl<'text> ObjectEnvelope<'text> {
         }
     }
 
-    /// Whether there is a field `items` that is a list, or null as Go writes an empty list.
+    /// Whether there is a field `items` that is a list, or null, which Go writes for an empty list.
     pub(super) fn has_items(&self) -> bool {
         match &self.contents {
             EnvelopeContents::Tree(entries) => tree_items(entries)
@@ -94,7 +94,7 @@ impl<'text> ObjectEnvelope<'text> {
         }
     }
 
-    /// Reports fields that no list has.
+    /// Reports fields that a list cannot have.
     pub(super) fn check_list_fields(&self, diagnostics: &mut Diagnostics) {
         for key in self
             .keys()
@@ -120,12 +120,12 @@ impl<'text> ObjectEnvelope<'text> {
         }
     }
 
-    /// Where it starts.
+    /// The span of its start.
     pub(super) fn start(&self) -> Span {
         self.input.character_at(self.span.range().start)
     }
 
-    /// The object; `shared` is the text to name as its source in place of its own.
+    /// Turns it into an object. `shared` is the text to record as its source instead of its own.
     pub(super) fn into_object(
         self,
         kind: ObjectKind,

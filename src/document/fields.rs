@@ -1,5 +1,5 @@
-//! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type
-//! too.
+//! Strict access to a mapping: a field that the reader does not request is an error, and so is a
+//! value of the wrong type.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::{NodeScalar, NodeValue, YamlEntry, YamlNode};
 use crate::source::{Span, Spanned, SpannedString};
 
-/// The fields of one mapping, asked for one by one. [`MappingFields::finish`] reports those that
-/// nobody asked for.
+/// The fields of one mapping, which the reader requests one by one. [`MappingFields::finish`]
+/// reports the fields that were not requested.
 #[must_use = "call `finish`, or unknown fields go unseen"]
 #[derive(Debug)]
 pub struct MappingFields<'node> {
-    /// The place of the whole mapping.
+    /// The span of the whole mapping.
     pub span: Span,
     entries: &'node [YamlEntry],
     asked: Vec<&'static str>,
 }
 
 impl<'node> MappingFields<'node> {
-    /// The fields of a mapping; anything else is reported as a wrong type.
+    /// The fields of a mapping. Any other value is reported as a wrong type.
     pub fn from_node(node: &'node YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         match &node.value {
             NodeValue::Map(entries) => Some(Self {
@@ -34,7 +34,7 @@ impl<'node> MappingFields<'node> {
         }
     }
 
-    /// A field's value; an absent or null field gives none.
+    /// A field's value. Returns `None` if the field is absent or null.
     pub fn get(&mut self, name: &'static str) -> Option<&'node YamlNode> {
         if !self.asked.contains(&name) {
             self.asked.push(name);
@@ -43,7 +43,7 @@ impl<'node> MappingFields<'node> {
         (!entry.value.is_null()).then_some(&entry.value)
     }
 
-    /// A field that must be there.
+    /// A required field. Reports it if it is missing.
     pub fn require(
         &mut self,
         name: &'static str,
@@ -60,7 +60,7 @@ impl<'node> MappingFields<'node> {
         value
     }
 
-    /// A field that holds a string.
+    /// A string field.
     pub fn text(
         &mut self,
         name: &'static str,
@@ -69,7 +69,7 @@ impl<'node> MappingFields<'node> {
         self.get(name).and_then(|node| node.text(diagnostics))
     }
 
-    /// A field that holds a list, taken apart by `item`; absent gives an empty list.
+    /// A list field, each item read by `item`. An absent field gives an empty list.
     pub fn list<Item>(
         &mut self,
         name: &'static str,
@@ -81,7 +81,7 @@ impl<'node> MappingFields<'node> {
             .unwrap_or_default()
     }
 
-    /// As [`MappingFields::list`]; one of more than `most` items is reported.
+    /// Like [`MappingFields::list`]. Reports a list of more than `most` items.
     pub fn list_up_to<Item>(
         &mut self,
         name: &'static str,
@@ -100,7 +100,8 @@ impl<'node> MappingFields<'node> {
         node.list(diagnostics, item)
     }
 
-    /// Reports every string that a field's list has twice, for lists that are sets to Kubernetes.
+    /// Reports every string that occurs twice in a list field, for lists that Kubernetes treats as
+    /// sets.
     pub fn distinct(&mut self, name: &'static str, diagnostics: &mut Diagnostics) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
 
@@ -125,12 +126,12 @@ impl<'node> MappingFields<'node> {
         }
     }
 
-    /// Knows fields without reading them.
+    /// Marks fields as known without reading them.
     pub fn ignore(&mut self, names: &[&'static str]) {
         self.asked.extend_from_slice(names);
     }
 
-    /// Refuses fields that exist in the language but are not compiled.
+    /// Refuses fields that exist in the language but are not supported.
     pub fn refuse(&mut self, names: &[&'static str], diagnostics: &mut Diagnostics) {
         for name in names {
             self.asked.push(name);
@@ -149,7 +150,7 @@ impl<'node> MappingFields<'node> {
         }
     }
 
-    /// Reports every field that was not asked for, with the nearest name that was.
+    /// Reports every field that was not requested, with the most similar requested name.
     pub fn finish(self, diagnostics: &mut Diagnostics) {
         for YamlEntry { key, .. } in self.entries {
             if self.asked.contains(&key.value.as_str()) {
@@ -165,14 +166,14 @@ impl<'node> MappingFields<'node> {
     }
 }
 
-/// Names in back-ticks, in alphabetic order.
+/// Names in back-ticks, in alphabetical order.
 pub(super) fn listed(names: &[&str]) -> String {
     let mut names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.sort_unstable();
     names.join(", ")
 }
 
-/// A value of another type than the place takes.
+/// The error for a value of the wrong type.
 pub(super) fn wrong_type(node: &YamlNode, expected: &str) -> Diagnostic {
     let diagnostic = Diagnostic::at(
         Code::WrongType,
@@ -194,7 +195,7 @@ pub(super) fn wrong_type(node: &YamlNode, expected: &str) -> Diagnostic {
 }
 
 impl YamlNode {
-    /// The string that stands here; anything else is reported.
+    /// This node as a string. Any other type is reported.
     pub fn text(&self, diagnostics: &mut Diagnostics) -> Option<SpannedString> {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Text(text)) => Some(text.clone()),
@@ -205,7 +206,7 @@ impl YamlNode {
         }
     }
 
-    /// The items of the list that stands here, each read by `item`.
+    /// This node as a list, each item read by `item`.
     pub fn list<'node, Item>(
         &'node self,
         diagnostics: &mut Diagnostics,
@@ -223,7 +224,7 @@ impl YamlNode {
         }
     }
 
-    /// The boolean that stands here.
+    /// This node as a boolean.
     pub fn boolean(&self, diagnostics: &mut Diagnostics) -> Option<Spanned<bool>> {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Bool(value)) => Some(Spanned::new(*value, self.span)),
@@ -234,7 +235,7 @@ impl YamlNode {
         }
     }
 
-    /// The whole number from `least` to `most` that stands here.
+    /// This node as a whole number from `least` to `most`.
     pub fn integer(
         &self,
         least: i64,
@@ -253,7 +254,7 @@ impl YamlNode {
         Some(Spanned::new(value?, self.span))
     }
 
-    /// The finite number that stands here.
+    /// This node as a finite number.
     pub fn float(&self, diagnostics: &mut Diagnostics) -> Option<Spanned<f64>> {
         let number = self.number("a number", diagnostics)?;
         let value = number.parse().ok().filter(|value: &f64| value.is_finite());
@@ -277,8 +278,8 @@ impl YamlNode {
         }
     }
 
-    /// The string that stands here, when `table` has a row of that name; anything else is reported
-    /// with the names it has.
+    /// This node as a string with an entry in `table`. Any other value is reported, with the names
+    /// in the table.
     pub fn choice<Choice: Copy>(
         &self,
         table: &[(&'static str, Choice)],

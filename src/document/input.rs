@@ -1,14 +1,14 @@
-//! The text that is being read.
+//! The text that is being parsed.
 
 use std::ops::Range;
 
 use crate::source::{FileId, Span};
 
-/// Bytes that are looked at on either side of an offset for the line it is in: a file may be one
-/// line.
+/// Maximum number of bytes searched on either side of an offset for its line. A whole file may be a
+/// single line.
 const LONGEST_LINE: usize = 1_000;
 
-/// A file's whole text, against which all places are told.
+/// The whole text of a file, to which all spans refer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourceText<'text> {
     pub(super) file: FileId,
@@ -16,7 +16,8 @@ pub(super) struct SourceText<'text> {
 }
 
 impl<'text> SourceText<'text> {
-    /// The place of a part of the text, by its address: `part` is a slice of `text`.
+    /// The byte range of a part of the text. `part` must be a slice of `text`, because its address
+    /// determines the range.
     pub(super) fn place(self, part: &str) -> Range<usize> {
         let start = part
             .as_ptr()
@@ -35,7 +36,8 @@ impl<'text> SourceText<'text> {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    /// The span of the letter at an offset, which is moved back to where a letter starts.
+    /// The span of the character at an offset. The offset is moved back to the start of the
+    /// character.
     pub(super) fn character_at(self, offset: usize) -> Span {
         let start = self.text.floor_char_boundary(offset);
         let length = self
@@ -46,7 +48,7 @@ impl<'text> SourceText<'text> {
         self.file.span(start..start + length)
     }
 
-    /// The line in which an offset lies; of a very long one, the neighbourhood.
+    /// The line that contains an offset, or the part near the offset if the line is very long.
     pub(super) fn line(self, offset: usize) -> &'text str {
         let boundary = |at: usize| self.text.floor_char_boundary(at);
         let at = boundary(offset);
@@ -66,8 +68,10 @@ impl<'text> SourceText<'text> {
         self.text.get(start..end).unwrap_or_default()
     }
 
-    /// Advice for text that is a template and no manifest yet.
+    /// Advice for text that looks like an unrendered template.
     pub(super) fn template_help(self, offset: usize) -> Option<String> {
+        // Template markers are invalid YAML at most positions, so an unrendered template is a
+        // common cause of errors.
         let is_template = self.line(offset).contains("{{");
         is_template.then(|| {
             "this looks like a Helm template: render it with `helm template` and give the result"

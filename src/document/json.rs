@@ -1,4 +1,4 @@
-//! JSON to slices of its own text, and from there to the tree where one is wanted.
+//! Splits JSON into slices of its text, and builds trees from these on request.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::document::pairs::MappingPairs;
 use crate::document::{DEEPEST, NodeScalar, NodeValue, YamlNode, too_deep};
 use crate::source::SpannedString;
 
-/// The values that stand one after another in a file's text; ends at the first error.
+/// The consecutive JSON values in a file's text. Ends at the first error.
 pub(super) fn values(text: &str) -> impl Iterator<Item = Result<&str, serde_json::Error>> {
     let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     values.map(|value| value.map(RawValue::get))
 }
 
-/// One pair of an object, both sides as written.
+/// One member of an object: key and value as written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JsonMember<'text> {
     pub(super) key: &'text str,
     pub(super) value: &'text str,
 }
 
-/// The pairs of an object.
+/// The members of an object.
 pub(super) fn members<'text>(
     input: SourceText<'text>,
     text: &'text str,
@@ -61,13 +61,14 @@ pub(super) fn tree(
         .ok()
 }
 
-/// The first bracket that opens more levels than are read. Looked for first, since every level
+/// The first bracket that exceeds the maximum depth. This is checked first, because every level
 /// reads its text once more.
 fn first_too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     text.bytes().position(|byte| {
         match byte {
             _ if escaped => escaped = false,
+            // Outside of strings a backslash is a syntax error, which the parser reports later.
             b'\\' => escaped = true,
             b'"' => in_string = !in_string,
             b'{' | b'[' if !in_string => depth += 1,
@@ -127,14 +128,14 @@ fn scalar(input: SourceText<'_>, text: &str) -> Result<NodeScalar, Diagnostic> {
     })
 }
 
-/// The string that a quoted text means.
+/// The value of a JSON string literal.
 pub(super) fn string(input: SourceText<'_>, quoted: &str) -> Result<SpannedString, Diagnostic> {
     let value: String =
         serde_json::from_str(quoted).map_err(|error| syntax(input, quoted, &error))?;
     Ok(SpannedString::new(value, input.span(quoted), quoted))
 }
 
-/// A reader's error about `text` as a diagnostic at its place in the file.
+/// Turns a parse error in `text` into a diagnostic with a location in the file.
 pub(super) fn syntax(input: SourceText<'_>, text: &str, error: &serde_json::Error) -> Diagnostic {
     let offset = input.place(text).start + offset_of(text, error.line(), error.column());
     let told = error.to_string();
@@ -155,7 +156,7 @@ pub(super) fn syntax(input: SourceText<'_>, text: &str, error: &serde_json::Erro
 const COMMAS: &str =
     "JSON has no comma after the last item; a file whose name ends in `.json` is read as JSON";
 
-/// What to say of the commonest errors in place of the reader's own words.
+/// Messages that replace the parser's own for the most common errors.
 const ADVICE: &[(&str, &str, &str)] = &[
     (
         "key must be a string",
@@ -186,7 +187,7 @@ const ADVICE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The offset of a line and column, both from 1 and in bytes, as the reader counts them.
+/// The byte offset of a line and column. Both count from 1, columns in bytes, as the parser does.
 fn offset_of(text: &str, line: usize, column: usize) -> usize {
     let line_start: usize = text
         .split_inclusive('\n')

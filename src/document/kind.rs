@@ -2,27 +2,27 @@
 
 use crate::diagnostic::nearest;
 
-/// What becomes of the objects of a kind.
+/// What happens to the objects of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KindRole {
     /// They are read.
     Read(ObjectKind),
-    /// Policy that is not compiled yet: refused.
+    /// Policy that is not supported yet: refused.
     Refused,
-    /// Nothing that Palisade enforces: skipped and counted.
+    /// Irrelevant for Palisade: skipped and counted.
     Skipped,
 }
 
-/// The kinds that are read, by who reads them.
+/// The kinds that are read, by the room that reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectKind {
-    /// Policy, read strictly by the `manifest` room.
+    /// Policy, which the `manifest` room reads strictly.
     Manifest(ManifestKind),
-    /// The cluster as it is, read by the `inventory` room.
+    /// Objects of the cluster, which the `inventory` room reads.
     Inventory(InventoryKind),
 }
 
-/// The kinds of policy, and of what policy needs to be told.
+/// The kinds of policy, and of objects that policy needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ManifestKind {
     /// Calico's namespaced policy.
@@ -37,27 +37,29 @@ pub enum ManifestKind {
     GlobalNetworkSet,
     /// Calico's interface of a node.
     HostEndpoint,
-    /// Calico's policy of the endpoints that name it, behind all tiers.
+    /// Calico's rules of the endpoints that list it, evaluated after all tiers.
     Profile,
-    /// Calico's endpoint, by its own words instead of a pod's.
+    /// Calico's endpoint, described without a pod.
     WorkloadEndpoint,
-    /// Calico's namespaced policy, proposed.
+    /// Calico's namespaced policy, staged.
     StagedNetworkPolicy,
-    /// Calico's cluster-wide policy, proposed.
+    /// Calico's cluster-wide policy, staged.
     StagedGlobalNetworkPolicy,
-    /// Kubernetes' own policy, proposed.
+    /// Kubernetes' own policy, staged.
     StagedKubernetesNetworkPolicy,
     /// Kubernetes' own policy.
     KubernetesNetworkPolicy,
     /// Kubernetes' cluster-wide policy.
     ClusterNetworkPolicy,
-    /// Kubernetes' cluster-wide policy before all others, as it was before `ClusterNetworkPolicy`.
+    /// Kubernetes' cluster-wide policy that comes before all others. Predecessor of
+    /// `ClusterNetworkPolicy`.
     AdminNetworkPolicy,
-    /// Kubernetes' cluster-wide policy behind all others, as it was before `ClusterNetworkPolicy`.
+    /// Kubernetes' cluster-wide policy that comes after all others. Predecessor of
+    /// `ClusterNetworkPolicy`.
     BaselineAdminNetworkPolicy,
 }
 
-/// The kinds of what is in a cluster.
+/// The kinds of cluster objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InventoryKind {
     /// A namespace.
@@ -70,25 +72,25 @@ pub enum InventoryKind {
     Node,
     /// Some of a service's backends.
     EndpointSlice,
-    /// All of a service's backends, as it was before `EndpointSlice`.
+    /// All of a service's backends. Predecessor of `EndpointSlice`.
     Endpoints,
-    /// Pods, replaced by and by.
+    /// Replicated pods with rolling updates.
     Deployment,
-    /// Pods with names and disks of their own.
+    /// Pods with stable names and volumes.
     StatefulSet,
     /// A pod on every node.
     DaemonSet,
-    /// So many pods.
+    /// A number of equal pods.
     ReplicaSet,
-    /// So many pods, as it was before `ReplicaSet`.
+    /// A number of equal pods. Predecessor of `ReplicaSet`.
     ReplicationController,
-    /// Pods that come to an end.
+    /// Pods that run to completion.
     Job,
-    /// Jobs by the clock.
+    /// Scheduled jobs.
     CronJob,
 }
 
-/// Why an object is refused for its kind.
+/// Why the kind of an object is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KindRefusal {
     pub(super) culprit: RefusalField,
@@ -96,7 +98,7 @@ pub(super) struct KindRefusal {
     pub(super) help: Option<String>,
 }
 
-/// Which of the two is to be mended.
+/// Which of the two fields the user should fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefusalField {
     ApiVersion,
@@ -120,16 +122,16 @@ impl InventoryKind {
     }
 }
 
-/// One row: an API group, its versions, a kind's name there, and what becomes of it.
+/// One row: an API group, its versions, the name of a kind, and what happens to its objects.
 #[derive(Debug, Clone, Copy)]
 pub struct KindRow {
     /// API group; empty for the core group.
     pub group: &'static str,
-    /// Versions whose schema we read; none where the version does not matter.
+    /// Versions with a supported schema. Empty if the version does not matter.
     pub versions: &'static [&'static str],
     /// Name of the kind.
     pub name: &'static str,
-    /// What becomes of it.
+    /// What happens to objects of the kind.
     pub role: KindRole,
 }
 
@@ -188,8 +190,8 @@ const fn skipped(group: &'static str, name: &'static str) -> KindRow {
     }
 }
 
-/// Every kind that is known by name. One that is not here is skipped, unless its group is one of
-/// policy or its name is that of a network policy.
+/// Every kind that is known by name. Other kinds are skipped, unless the group is a policy group or
+/// the name is that of a network policy.
 pub const KINDS: &[KindRow] = &[
     manifest(
         CALICO,
@@ -364,8 +366,8 @@ pub const KINDS: &[KindRow] = &[
     skipped(KUBERNETES, "ServiceCIDR"),
 ];
 
-/// Groups whose kinds are all known by name, so that a misspelt kind is not taken for one that says
-/// nothing about policy.
+/// Groups of which all kinds are known by name. A misspelt kind in such a group is refused instead
+/// of skipped.
 const POLICY_GROUPS: &[&str] = &[CALICO, CALICO_INTERNAL, KUBERNETES, CLUSTER_POLICY];
 
 const NOT_ENFORCED: &str = "Palisade refuses policy that it does not enforce";
@@ -396,15 +398,18 @@ impl KindRow {
     }
 }
 
-/// The row of a kind, none where no row has that name.
+/// The row of a kind, or `None` if the table does not contain it.
 pub(super) fn row(group: &str, name: &str) -> Option<&'static KindRow> {
     KINDS
         .iter()
         .find(|row| row.group == group && row.name == name)
 }
 
-/// What becomes of an object: its row, none where it is skipped for not being in the table, or why
-/// it is refused.
+/// Decides what happens to an object. Returns its row, or `None` if the object is skipped because
+/// the table does not contain its kind.
+///
+/// # Errors
+/// Returns the reason if the kind is refused.
 pub(super) fn judge(
     group: &str,
     version: &str,
@@ -418,6 +423,7 @@ pub(super) fn judge(
             message: format!("version `{version}` of `{name}` is not supported"),
             help: Some(format!("supported: {}", row.api_versions())),
         }),
+        // An unknown kind in a policy group is an error: skipping policy would change verdicts.
         None if POLICY_GROUPS.contains(&group) => Err(refuse_name(group, name)),
         None => misspelt(group, name)
             .or_else(|| foreign_policy(group, name))
@@ -425,7 +431,7 @@ pub(super) fn judge(
     }
 }
 
-/// Refuses a kind of a group, naming the groups in which it is read.
+/// Refuses a kind of a group. The message contains the groups in which the kind is read.
 fn refuse_kind(group: &str, name: &str) -> KindRefusal {
     let rows = KINDS
         .iter()
@@ -473,14 +479,15 @@ fn nearest_in(group: &str, name: &str) -> Option<&'static str> {
     )
 }
 
-/// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the
-/// inventory.
+/// Refuses a kind that is similar to one that is read, such as `Pods`. Skipping it would leave a
+/// hole in the inventory.
 fn misspelt(group: &str, name: &str) -> Option<KindRefusal> {
     nearest_in(group, name).map(|_| refuse_name(group, name))
 }
 
-/// A kind that has the name of a network policy or network set, in a group that has none: the group
-/// is misspelt, or another engine's. Names like `Tier` or `Profile` are too common to go by.
+/// Refuses a kind with the name of a network policy or network set in an unknown group: the group
+/// is misspelt, or belongs to another engine. Names like `Tier` or `Profile` are too common for
+/// this check.
 fn foreign_policy(group: &str, name: &str) -> Option<KindRefusal> {
     let known = KINDS
         .iter()

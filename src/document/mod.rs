@@ -1,13 +1,14 @@
-//! Input text to objects: YAML and JSON read into one tree whose every key and value knows its
-//! place.
+//! Reads input text as objects: YAML and JSON become one kind of tree, in which every key and value
+//! has a span.
 //!
-//! In: [`text::Files`](crate::source::Files). Out: one [`ManifestObject`] after another, with its
-//! API version and kind found, lists taken apart, duplicates of keys refused, aliases and merge
-//! keys resolved, depth and size bounded. A syntax error costs its own document only. Absent: any
-//! idea of what a field means; [`MappingFields`] only says which ones nobody asked for.
+//! In: [`SourceFiles`](crate::source::SourceFiles). Out: one [`ManifestObject`] after another, with
+//! its API version and kind. Lists are split into items, duplicate keys are refused, aliases and
+//! merge keys are resolved, depth and size are limited. A syntax error affects only its own
+//! document. Absent: the meaning of fields; [`MappingFields`] only reports those that no reader
+//! requested.
 //!
-//! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text
-//! until an item is asked for.
+//! Cost: linear in the text. The tree of one YAML document is in memory at a time. JSON lists stay
+//! text until an item is requested.
 
 mod decode;
 mod digest;
@@ -34,7 +35,7 @@ pub use with::{TextSize, null_as_default, unique_keys};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 
-/// How many mappings and lists may lie in one another.
+/// Maximum nesting depth of mappings and lists.
 const DEEPEST: usize = 64;
 
 fn too_deep(span: Span) -> Diagnostic {

@@ -1,17 +1,17 @@
-//! The tree.
+//! The tree of a document.
 
 use crate::source::{Span, SpannedString};
 
-/// A value and its place.
+/// A value and its span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlNode {
     /// The value as written, with quotes, brackets or indented lines.
     pub span: Span,
-    /// What it is.
+    /// The value.
     pub value: NodeValue,
 }
 
-/// What a document is made of.
+/// The value of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeValue {
     /// A string, number, boolean or null.
@@ -31,30 +31,30 @@ pub struct YamlEntry {
     pub value: YamlNode,
 }
 
-/// A scalar by the types Kubernetes knows (those of JSON).
+/// A scalar, by the types that Kubernetes knows (those of JSON).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeScalar {
-    /// Nothing: an empty value, `null` or `~`.
+    /// Null: an empty value, `null` or `~`.
     Null,
     /// `true` or `false`.
     Bool(bool),
     /// An unquoted number, as written.
     Number(String),
-    /// A string: quoted, a block, or unquoted text that is nothing else.
+    /// A string: quoted, a block scalar, or unquoted text of no other type.
     Text(SpannedString),
-    /// An unquoted word that YAML readers take for different things: a boolean or text (`yes`,
-    /// `off`, `y` …), one number, another or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …).
-    /// Fits no type, so that it is refused wherever it is read.
+    /// An unquoted word that YAML readers interpret differently: as a boolean or text (`yes`,
+    /// `off`, `y` …), or as different numbers or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …).
+    /// It matches no type, so every reader refuses it.
     Ambiguous(String),
 }
 
 impl YamlNode {
-    /// Whether nothing stands here; Kubernetes takes that for an absent field.
+    /// Whether the node is null. Kubernetes treats that as an absent field.
     pub fn is_null(&self) -> bool {
         self.value == NodeValue::Scalar(NodeScalar::Null)
     }
 
-    /// The type in words, for messages.
+    /// The name of the type in messages.
     pub fn type_name(&self) -> &'static str {
         match &self.value {
             NodeValue::Scalar(NodeScalar::Null) => "nothing",
@@ -69,7 +69,7 @@ impl YamlNode {
         }
     }
 
-    /// The entries of a mapping.
+    /// The entries of a mapping, or `None` for other values.
     pub fn entries(&self) -> Option<&[YamlEntry]> {
         match &self.value {
             NodeValue::Map(entries) => Some(entries),
@@ -77,7 +77,7 @@ impl YamlNode {
         }
     }
 
-    /// The items of a list.
+    /// The items of a list, or `None` for other values.
     pub fn items(&self) -> Option<&[YamlNode]> {
         match &self.value {
             NodeValue::List(items) => Some(items),
@@ -85,7 +85,7 @@ impl YamlNode {
         }
     }
 
-    /// The value of a key of a mapping.
+    /// The value of a key in a mapping.
     pub fn get(&self, key: &str) -> Option<&YamlNode> {
         self.entries()?
             .iter()

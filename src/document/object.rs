@@ -1,4 +1,4 @@
-//! One object, as its readers get it.
+//! One object, as readers receive it.
 
 use std::borrow::Cow;
 
@@ -9,27 +9,27 @@ use crate::document::input::SourceText;
 use crate::document::{ObjectKind, YamlNode, decode, json};
 use crate::source::Span;
 
-/// One object of the input, lists taken apart.
+/// One object of the input. Lists are already split into items.
 #[derive(Debug)]
 pub struct ManifestObject<'text> {
-    /// What it is.
+    /// Its kind.
     pub kind: ObjectKind,
-    /// Whether it is of Calico's internal API group, `crd.projectcalico.org`.
+    /// Whether it belongs to Calico's internal API group, `crd.projectcalico.org`.
     pub internal: bool,
-    /// The whole object.
+    /// The span of the whole object.
     pub span: Span,
-    /// All text that it is made of, trimmed: its own, or that of its whole document where aliases
-    /// may reach out of it. An item of a typed list need not name its kind.
+    /// The source text of the object, trimmed: its own text, or that of the whole document if the
+    /// object may contain aliases to other parts. An item of a typed list may lack its kind.
     pub source: &'text str,
     pub(super) place: Span,
     pub(super) body: ObjectBody<'text>,
     pub(super) input: SourceText<'text>,
 }
 
-/// What an object is read from.
+/// The content of an object.
 #[derive(Debug)]
 pub(super) enum ObjectBody<'text> {
-    /// The tree of YAML.
+    /// A YAML tree.
     Tree(YamlNode),
     /// The text of a JSON value.
     Json(&'text str),
@@ -45,8 +45,8 @@ impl ObjectBody<'_> {
 }
 
 impl ManifestObject<'_> {
-    /// The place to point at when the object as a whole is meant: the value of `kind`, or the
-    /// object where its list names it.
+    /// The location for messages about the object as a whole: the value of `kind`, or the object if
+    /// its list determines the kind.
     pub fn place(&self) -> Span {
         self.place
     }
@@ -59,7 +59,7 @@ impl ManifestObject<'_> {
         }
     }
 
-    /// The few fields that `T` has; all others are passed over.
+    /// Reads the fields that `T` has and ignores all others.
     pub fn decode<T: DeserializeOwned>(&self, diagnostics: &mut Diagnostics) -> Option<T> {
         match &self.body {
             ObjectBody::Tree(node) => decode::decode(node)
@@ -69,7 +69,7 @@ impl ManifestObject<'_> {
         }
     }
 
-    /// JSON is read without a tree. Only where that fails a tree is made, to tell the place and the
+    /// Reads JSON without a tree. Only if that fails, a tree is built, to find the location and the
     /// reason.
     fn decode_json<T: DeserializeOwned>(
         &self,
@@ -80,6 +80,7 @@ impl ManifestObject<'_> {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
+        // Building the tree may report the error itself. It must not be reported twice.
         let before = diagnostics.error_count();
         let node = json::tree(self.input, text, diagnostics)?;
 

@@ -1,4 +1,4 @@
-//! From pairs as they are read to a mapping: duplicate keys are refused, merge keys resolved.
+//! Turns key-value pairs into a mapping: refuses duplicate keys and resolves merge keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::document::fields::wrong_type;
 use crate::document::{NodeValue, YamlEntry, YamlNode};
 use crate::source::{Span, SpannedString};
 
-/// The pairs of one mapping in the order written, not checked yet.
+/// The unchecked pairs of one mapping, in the order in which they are written.
 #[derive(Debug, Default)]
 pub(super) struct MappingPairs {
     entries: Vec<YamlEntry>,
@@ -19,7 +19,7 @@ pub(super) struct MappingPairs {
 struct MergeKey {
     key: Span,
     value: YamlNode,
-    /// How many entries stood before it.
+    /// Number of entries before it.
     before: usize,
 }
 
@@ -36,7 +36,7 @@ impl MappingPairs {
         });
     }
 
-    /// The end of the last value.
+    /// The end offset of the last value.
     pub(super) fn end(&self) -> Option<u32> {
         let entry = self
             .entries
@@ -49,7 +49,7 @@ impl MappingPairs {
         entry.max(merge)
     }
 
-    /// The mapping, every key once.
+    /// The entries of the mapping, every key once.
     pub(super) fn finish(self, diagnostics: &mut Diagnostics) -> Vec<YamlEntry> {
         let Self { entries, merges } = self;
         if let [first, second, ..] = merges.as_slice() {
@@ -64,7 +64,7 @@ impl MappingPairs {
     }
 }
 
-/// The entries without repeated keys, which are reported.
+/// Removes repeated keys and reports them.
 fn unique(entries: Vec<YamlEntry>, diagnostics: &mut Diagnostics) -> Vec<YamlEntry> {
     let repeated = repeated(entries.iter().map(|entry| &entry.key), diagnostics);
     if repeated.is_empty() {
@@ -78,7 +78,7 @@ fn unique(entries: Vec<YamlEntry>, diagnostics: &mut Diagnostics) -> Vec<YamlEnt
         .collect()
 }
 
-/// Reports keys that stand more than once, and gives the indices of all but the first of each.
+/// Reports repeated keys, and returns the indices of all occurrences but the first.
 pub(super) fn repeated<'key>(
     keys: impl Iterator<Item = &'key SpannedString>,
     diagnostics: &mut Diagnostics,
@@ -109,7 +109,7 @@ fn duplicate(key: &str, first: Span, second: Span) -> Diagnostic {
         .label(first, "first here")
 }
 
-/// Where the mapping itself first has each key; nothing where there is nothing to merge.
+/// The first occurrence of each key in the mapping itself. Empty if there is no merge key.
 fn first_places(entries: &[YamlEntry], merges: &[MergeKey]) -> BTreeMap<String, (usize, Span)> {
     let mut places = BTreeMap::new();
     if merges.is_empty() {
@@ -123,10 +123,11 @@ fn first_places(entries: &[YamlEntry], merges: &[MergeKey]) -> BTreeMap<String, 
     places
 }
 
-/// Adds what `<<` brings in: the mapping's own keys win, then those of earlier mappings.
+/// Adds the entries that `<<` merges. The mapping's own keys win, then those of earlier merged
+/// mappings.
 ///
-/// go-yaml v2, and so `kubectl`, lets the merged value win where the own key stands before `<<`.
-/// Other readers don't, so that is refused.
+/// In go-yaml v2, and so in `kubectl`, the merged value wins if the own key comes before `<<`.
+/// Other readers disagree, so that case is refused.
 fn merge_into(
     entries: &mut Vec<YamlEntry>,
     explicit: &BTreeMap<String, (usize, Span)>,
@@ -146,6 +147,7 @@ fn merge_into(
                 .filter(|(index, _)| *index < before)
             {
                 diagnostics.push(before_merge(&key.value, *own, merge_key));
+            // The first merged mapping with a key wins.
             } else if !explicit.contains_key(&key.value) && merged.insert(key.value.clone()) {
                 entries.push(YamlEntry { key, value });
             }
@@ -166,7 +168,7 @@ fn before_merge(key: &str, own: Span, merge: Span) -> Diagnostic {
     )
 }
 
-/// The mappings that a `<<` brings in.
+/// The mappings that a `<<` key merges.
 fn sources(value: YamlNode, diagnostics: &mut Diagnostics) -> Vec<Vec<YamlEntry>> {
     match value.value {
         NodeValue::Map(entries) => vec![entries],

@@ -1,4 +1,4 @@
-//! From files to objects: YAML or JSON, documents, lists, kinds.
+//! Turns files into objects: YAML or JSON, documents, lists, kinds.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,12 @@ use crate::document::{
 };
 use crate::source::{FileId, SourceFile, SourceFiles, Spanned};
 
-/// How many lists an object may lie in.
+/// Maximum number of nested lists around an object.
 const DEEPEST_LIST: usize = 8;
 
-/// Calls `visit` for every object whose kind is read, in the order of the files.
+/// Calls `visit` for every object of a kind that is read, in the order of the files.
 ///
-/// Policy that is not compiled is refused; objects that say nothing about policy are counted in one
-/// note.
+/// Policy of unsupported kinds is refused. Objects of irrelevant kinds are counted in one note.
 pub fn for_each<'text>(
     files: &'text SourceFiles,
     diagnostics: &mut Diagnostics,
@@ -37,7 +36,7 @@ pub fn for_each<'text>(
     reader.tell_skipped();
 }
 
-/// Calls `visit` for the tree of every document of some files, whatever it is.
+/// Calls `visit` for the tree of every document in some files, regardless of its content.
 pub fn trees(
     files: &SourceFiles,
     own: &[FileId],
@@ -67,20 +66,20 @@ pub fn trees(
     }
 }
 
-/// How a whole file is read.
+/// The format of a file.
 enum FileFormat<'text> {
-    /// As JSON: the values one after another, up to the first error.
+    /// JSON: consecutive values, up to the first error.
     Json(JsonValues<'text>),
-    /// As YAML.
+    /// YAML.
     Yaml,
 }
 
 type JsonValues<'text> = Box<dyn Iterator<Item = Result<&'text str, Diagnostic>> + 'text>;
 
-/// The shortest text that has all that an object must have.
+/// The shortest text with all required fields of an object.
 const SHORTEST_OBJECT: &str = r#"{"apiVersion":"a","kind":"b"}"#;
 
-/// Returns a file's text without its byte order mark, and decides how it is read.
+/// Returns a file's text without its byte order mark, and its format.
 fn open(id: FileId, file: &SourceFile) -> (SourceText<'_>, &str, FileFormat<'_>) {
     let input = SourceText {
         file: id,
@@ -90,14 +89,14 @@ fn open(id: FileId, file: &SourceFile) -> (SourceText<'_>, &str, FileFormat<'_>)
     (input, text, format(input, &file.name, text))
 }
 
-/// Decides how a file is read, before anything of it is visited.
+/// Determines the format of a file before any object is visited.
 ///
 /// A file whose name ends in `.json` is JSON. Any other file that starts with a bracket is JSON if
-/// all of it is, else YAML: `{kind: Pod}` is a mapping of YAML, and a value of JSON may be the
+/// all of it is valid JSON, else YAML: `{kind: Pod}` is a YAML mapping, and a JSON value may be the
 /// first document of a YAML stream.
 ///
-/// Cost: JSON is read once; 16 bytes a value are kept, which [`SHORTEST_OBJECT`] keeps below the
-/// size of the text.
+/// Cost: JSON is parsed once. 16 bytes are kept for each value; [`SHORTEST_OBJECT`] ensures that
+/// this is less than the size of the text.
 fn format<'text>(input: SourceText<'text>, name: &str, text: &'text str) -> FileFormat<'text> {
     let mut rest = json::values(text);
     let problem = move |error| json::syntax(input, text, &error);
@@ -109,8 +108,8 @@ fn format<'text>(input: SourceText<'text>, name: &str, text: &'text str) -> File
     }
 
     let (mut values, mut no_objects) = (Vec::new(), 0);
-    // With more than `MOST` values that are no objects, reading ends with errors, whatever comes
-    // after them.
+    // after more than `MOST` values that are not objects, reading stops with errors, so the rest of
+    // the text does not matter
     while no_objects <= MOST {
         match rest.next() {
             Some(Ok(value)) => {
@@ -133,10 +132,10 @@ fn format<'text>(input: SourceText<'text>, name: &str, text: &'text str) -> File
     ))
 }
 
-/// Whether text that JSON's reader refuses cannot be YAML either, so that JSON's error says more.
+/// Whether text with a JSON error cannot be YAML either. The JSON error is then more useful.
 ///
-/// Text that ends inside of a JSON value ends inside of YAML's brackets too: it was cut short. Text
-/// that is too large for YAML is an inventory, which `kubectl` writes as JSON.
+/// Text that ends inside a JSON value also ends inside YAML brackets: it is truncated. Text that is
+/// too large for YAML is an inventory, which `kubectl` writes as JSON.
 fn is_no_yaml(text: &str, error: &serde_json::Error) -> bool {
     error.is_eof() || yaml::parts(text).any(|part| part.len() > yaml::LONGEST_DOCUMENT)
 }
@@ -144,23 +143,23 @@ fn is_no_yaml(text: &str, error: &serde_json::Error) -> bool {
 struct ObjectReader<'text, 'run> {
     found: &'run mut Diagnostics,
     visit: &'run mut dyn FnMut(ManifestObject<'text>, &mut Diagnostics),
-    /// How many objects of each kind were skipped.
+    /// Number of skipped objects, by kind.
     skipped: BTreeMap<String, usize>,
-    /// How many objects and lists were seen so far.
+    /// Number of objects and lists so far.
     objects: usize,
 }
 
-/// A value of which is to be found out what it is.
+/// A value that may be an object or a list.
 struct ObjectCandidate<'text> {
     input: SourceText<'text>,
     body: ObjectBody<'text>,
-    /// The text that it shares with others, where aliases may reach out of its own.
+    /// The text that it shares with other objects, if aliases may refer to text outside of its own.
     shared: Option<&'text str>,
-    /// How many lists it lies in.
+    /// Number of lists that contain it.
     depth: usize,
 }
 
-/// What an object says it is, and where.
+/// The API version and kind of an object, with their spans.
 #[derive(Clone)]
 struct ObjectHeader {
     api_version: Spanned<String>,
@@ -176,6 +175,7 @@ impl<'text> ObjectReader<'text, '_> {
             FileFormat::Yaml => self.yaml(input, text),
         }
 
+        // An empty file may be the output of a failed command. Missing policy would go unnoticed.
         if self.objects == objects && self.found.error_count() == errors {
             let help = "an empty file can be a failed command's output; leave it out if nothing \
                         is missing";
@@ -190,8 +190,8 @@ impl<'text> ObjectReader<'text, '_> {
         }
     }
 
-    /// Whether there are so many errors that no more are shown: the input is of another sort, and
-    /// may be huge.
+    /// Whether there are so many errors that further ones are not shown. The input is then probably
+    /// not a manifest, and may be huge.
     fn gave_up(&self) -> bool {
         self.found.error_count() > MOST
     }
@@ -222,6 +222,7 @@ impl<'text> ObjectReader<'text, '_> {
                 return;
             }
             for YamlDocument { root, has_aliases } in yaml::read(input, part, self.found) {
+                // With aliases, the text of an object alone is not a complete document.
                 let shared = has_aliases.then_some(part.trim());
                 self.candidate(
                     ObjectCandidate {
@@ -253,6 +254,7 @@ impl<'text> ObjectReader<'text, '_> {
 
         self.objects += 1;
         match list_item_kind(&header, &envelope) {
+            // Lists are handled recursively, so their depth must be limited.
             Some(_) if depth == DEEPEST_LIST => self.found.push(too_deep(header.kind.span)),
             Some(item_kind) => {
                 let kind = Spanned::new(item_kind, header.kind.span);
@@ -262,7 +264,7 @@ impl<'text> ObjectReader<'text, '_> {
         }
     }
 
-    /// Takes a list apart; `header` has the kind of items that name none.
+    /// Splits a list into items. `header` contains the kind of items without one.
     fn list(
         &mut self,
         envelope: ObjectEnvelope<'text>,
@@ -303,6 +305,8 @@ impl<'text> ObjectReader<'text, '_> {
         let rest = metadata
             .as_ref()
             .and_then(|metadata| metadata.get("continue"));
+        // The API server sets `continue` if it returned only some of the objects. The rest may
+        // contain policy.
         if let Some(rest) = rest.filter(|rest| !is_blank(rest)) {
             let message = "this list is only the first part of a longer one";
             self.found.push(
@@ -379,7 +383,7 @@ impl<'text> ObjectReader<'text, '_> {
     }
 }
 
-/// What an object says it is, or what its list says where it says nothing.
+/// The API version and kind of an object, or those from its list if it has none.
 fn header(
     envelope: &ObjectEnvelope<'_>,
     list: Option<&ObjectHeader>,
@@ -420,7 +424,7 @@ fn header(
     None
 }
 
-/// Parts of an API version.
+/// Splits an API version into group and version.
 fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
     match api_version.split_once('/') {
         None => Some(("", api_version)),
@@ -431,7 +435,8 @@ fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// For a list, the kind of items that do not name theirs (empty in a `List` of anything).
+/// The kind of items without their own kind in a list. Empty for a `List`, whose items may have any
+/// kind.
 fn list_item_kind(header: &ObjectHeader, envelope: &ObjectEnvelope<'_>) -> Option<String> {
     let item_kind = header.kind.value.strip_suffix("List")?;
     let group = group_and_version(&header.api_version.value).map(|(group, _)| group);

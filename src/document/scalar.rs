@@ -1,8 +1,8 @@
-//! What an unquoted YAML scalar is.
+//! The type of an unquoted YAML scalar.
 //!
-//! The measure is `kubectl`, whose reader (go-yaml, by way of `sigs.k8s.io/yaml`) knows a mix of
-//! YAML 1.1 and 1.2. Where the versions or that reader disagree, the scalar is ambiguous and
-//! refused, so that nothing is read as other than it is applied.
+//! The reference is `kubectl`, whose reader (go-yaml, through `sigs.k8s.io/yaml`) implements a mix
+//! of YAML 1.1 and 1.2. If the versions or that reader disagree, the scalar is ambiguous and
+//! refused. So Palisade never reads a value differently than `kubectl` applies it.
 
 /// The types of unquoted scalars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) enum PlainScalar {
     Text,
 }
 
-/// Words that are not text. YAML knows three spellings of each: `word`, `Word` and `WORD`.
+/// Words with a type other than text. Each has three spellings in YAML: `word`, `Word` and `WORD`.
 const WORDS: &[(&[&str], PlainScalar)] = &[
     (&["", "~", "null", "Null", "NULL"], PlainScalar::Null),
     (&["true", "True", "TRUE"], PlainScalar::Bool(true)),
@@ -36,7 +36,7 @@ const WORDS: &[(&[&str], PlainScalar)] = &[
     (&[".nan", ".NaN", ".NAN"], PlainScalar::Ambiguous),
 ];
 
-/// Letters of the longest word.
+/// Length of the longest word.
 const LONGEST_WORD: usize = 5;
 
 /// The type of an unquoted scalar.
@@ -56,7 +56,7 @@ fn parse_word(value: &str) -> Option<PlainScalar> {
         .map(|(_, plain)| *plain)
 }
 
-/// Number or ambiguous, when some reader takes the value for a number.
+/// Number or ambiguous. Returns `None` if no reader interprets the value as a number.
 fn number(value: &str) -> Option<PlainScalar> {
     if !value.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
         return None;
@@ -93,14 +93,14 @@ fn is_decimal(digits: &str) -> bool {
         && exponent.is_none_or(|exponent| !exponent.is_empty() && are_digits(exponent))
 }
 
-/// Octal to YAML 1.1 and go-yaml, decimal to YAML 1.2.
+/// Whether the value is octal in YAML 1.1 and go-yaml, but decimal in YAML 1.2.
 fn has_leading_zero(digits: &str) -> bool {
     digits
         .strip_prefix('0')
         .is_some_and(|rest| rest.starts_with(|second: char| second.is_ascii_digit()))
 }
 
-/// `0x1f`, `0o17`, `0b11`.
+/// Whether the value has a base prefix: `0x1f`, `0o17`, `0b11`.
 fn is_based(digits: &str) -> bool {
     let Some((prefix, rest)) = digits.split_at_checked(2) else {
         return false;
@@ -114,8 +114,8 @@ fn is_based(digits: &str) -> bool {
     !rest.is_empty() && rest.chars().all(|digit| digit.is_digit(base))
 }
 
-/// YAML 1.1's `[1-9][0-9]*(:[0-5]?[0-9])+`, and with a leading zero allowed `…\.[0-9]*`: `12:30` is
-/// 750 there.
+/// YAML 1.1's `[1-9][0-9]*(:[0-5]?[0-9])+`, and with an optional leading zero `…\.[0-9]*`. YAML 1.1
+/// reads `12:30` as 750.
 fn is_base_60(digits: &str) -> bool {
     let (whole, is_whole) = match digits.rsplit_once('.') {
         Some((whole, fraction)) if are_digits(fraction) => (whole, false),

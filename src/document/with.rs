@@ -1,5 +1,5 @@
-//! Readers of single fields, for `#[serde(default, deserialize_with = "…")]` in the types that
-//! [`Object::decode`](crate::document::Object::decode) reads.
+//! Readers of single fields, for `#[serde(default, deserialize_with = "…")]` in types that
+//! [`ManifestObject::decode`](crate::document::ManifestObject::decode) reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// Null, which Kubernetes takes for an absent field, as the default.
+/// Reads null as the default value, because Kubernetes treats null as an absent field.
 ///
 /// # Errors
-/// Those of the value, where there is one.
+/// Returns the errors of the value, if it is not null.
 pub fn null_as_default<'de, T, Source>(source: Source) -> Result<T, Source::Error>
 where
     T: Deserialize<'de> + Default,
@@ -19,11 +19,11 @@ where
     Option::<T>::deserialize(source).map(Option::unwrap_or_default)
 }
 
-/// As [`null_as_default`], for a map, which must not have a key twice; YAML never does, JSON text
-/// may.
+/// Like [`null_as_default`], for a map. Refuses repeated keys. YAML trees never contain them, but
+/// JSON text may.
 ///
 /// # Errors
-/// Those of the values, and of a repeated key.
+/// Returns the errors of the values, and an error for a repeated key.
 pub fn unique_keys<'de, T, Source>(source: Source) -> Result<BTreeMap<String, T>, Source::Error>
 where
     T: Deserialize<'de>,
@@ -62,7 +62,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UniqueKeysVisitor<T> {
     }
 }
 
-/// The bytes of a string that is not kept; none where it is null.
+/// The length in bytes of a string that is not stored. `None` if the value is null.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct TextSize(pub usize);
 

@@ -1,6 +1,6 @@
-//! YAML text to trees, one document at a time.
+//! Turns YAML text into trees, one document at a time.
 //!
-//! Aliases become copies, within a budget; tags other than those of JSON's types are refused.
+//! Aliases become copies, within a budget. Tags other than those of JSON's types are refused.
 
 use std::ops::Range;
 
@@ -14,29 +14,29 @@ use crate::document::scalar::{self, PlainScalar};
 use crate::document::{DEEPEST, NodeScalar, NodeValue, YamlNode, too_deep};
 use crate::source::{Span, SpannedString};
 
-/// Bytes of the longest YAML document that is read; its tree takes several times that.
+/// Maximum size in bytes of a YAML document. Its tree takes several times as much memory.
 pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;
 
-/// Values of the largest YAML document that is read. A list of `- a` holds one in four bytes, and
-/// each takes a hundred; real objects have one in twenty or more, so that they meet
-/// [`LONGEST_DOCUMENT`] first.
+/// Maximum number of values in a YAML document. A list of `- a` has one value per four bytes, and
+/// each takes a hundred bytes of memory. Real objects have one per twenty bytes or more, so they
+/// reach [`LONGEST_DOCUMENT`] first.
 const MOST_VALUES: usize = 4 << 20;
 
-/// Nodes that aliases may add to one document.
+/// Maximum number of nodes that aliases may add to one document.
 const ALIAS_BUDGET: usize = 100_000;
 
-/// Letters of a scalar that weigh as much as one more node.
+/// Number of characters of a scalar that count as one more node.
 const LETTERS_PER_NODE: usize = 64;
 
-/// One document's tree.
+/// The tree of one document.
 pub(super) struct YamlDocument {
     pub(super) root: YamlNode,
-    /// Whether a part of the tree is the copy of another part.
+    /// Whether a part of the tree is a copy of another part.
     pub(super) has_aliases: bool,
 }
 
-/// The parts of a stream between lines that start with the marker `---`, which YAML forbids inside
-/// of any document.
+/// The parts of a stream, split at lines that start with the marker `---`. YAML forbids such lines
+/// inside a document.
 pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -47,7 +47,7 @@ pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The offset of the first marker line but for one at the very start.
+/// The offset of the first marker line, not counting one at the very start.
 fn next_marker(text: &str) -> usize {
     let is_marker = |at: &usize| {
         text.get(at + 4..)
@@ -59,7 +59,7 @@ fn next_marker(text: &str) -> usize {
         .map_or(text.len(), |newline| newline + 1)
 }
 
-/// The documents of one part of a stream that are not null; the first syntax error ends it.
+/// The documents in one part of a stream that are not null. The first syntax error ends the part.
 pub(super) fn read(
     input: SourceText<'_>,
     part: &str,
@@ -115,17 +115,17 @@ fn too_large(input: SourceText<'_>, part: &str) -> Diagnostic {
 struct TreeBuilder<'text, 'found> {
     parser: Parser<'text, StrInput<'text>>,
     input: SourceText<'text>,
-    /// Where in the file the parser's offset 0 is.
+    /// Offset in the file of the parser's offset 0.
     base: usize,
     anchors: FxHashMap<usize, AnchoredNode>,
-    /// Values that the document may still have.
+    /// Number of values that the document may still add.
     room: usize,
     budget: usize,
     has_aliases: bool,
     found: &'found mut Diagnostics,
 }
 
-/// What an alias stands for.
+/// The node that an alias refers to.
 struct AnchoredNode {
     node: YamlNode,
     weight: usize,
@@ -150,7 +150,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         }
     }
 
-    /// The next document's root; none at the end.
+    /// The root of the next document, or `None` at the end.
     fn document(&mut self) -> TreeResult<Option<YamlNode>> {
         self.anchors.clear();
         self.room = MOST_VALUES;
@@ -238,6 +238,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
 
         let text = || NodeScalar::Text(SpannedString::new(value.to_owned(), span, source));
         let scalar = match (style, tag) {
+            // Only unquoted scalars have a type other than text.
             (ScalarStyle::Plain, None) => plain(value, text),
             (_, None) => text(),
             (_, Some(tag)) if tag.is_yaml_core_schema_tag("str") => text(),
@@ -253,8 +254,8 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         })
     }
 
-    /// A block scalar ends where the next line starts in the parser's eyes, and behind its last
-    /// letter in a person's.
+    /// The span without trailing white space. For the parser, a block scalar ends at the start of
+    /// the next line; for a reader, it ends after its last character.
     fn trimmed(&self, span: Span) -> Span {
         let start = span.range().start;
         let source = self
@@ -299,6 +300,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
                         value: NodeValue::Map(pairs.finish(self.found)),
                     });
                 }
+                // Only an unquoted `<<` is a merge key.
                 (Event::Scalar(key, ScalarStyle::Plain, _, None), span) if key == "<<" => {
                     pairs.merge(span, self.value(depth)?)
                 }
@@ -319,6 +321,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         let node = self.node(event, span, depth + 1)?;
         match node.value {
             NodeValue::Scalar(NodeScalar::Text(text)) => Ok(text),
+            // JSON keys are strings, so `8080:` becomes the key `"8080"`.
             NodeValue::Scalar(NodeScalar::Number(number)) if is_whole(&number) => {
                 Ok(SpannedString::new(number.clone(), node.span, &number))
             }
@@ -336,7 +339,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
         Diagnostic::at(Code::WrongType, key.span, message).maybe_help(template.or(quotes))
     }
 
-    /// Checks what can be checked at the start of a list or mapping.
+    /// Checks limits and tags at the start of a list or mapping.
     fn enter(
         &self,
         tag: Option<&Tag>,
@@ -355,6 +358,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
     }
 
     fn remember(&mut self, anchor: usize, node: &YamlNode) -> TreeResult<()> {
+        // Storing the anchor copies its node, so it costs budget like an alias.
         let ExpansionLimit { weight, height } = measure(node);
         self.spend(weight, node.span)?;
         self.anchors.insert(
@@ -378,6 +382,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
                 "this alias stands inside what it stands for",
             ));
         };
+        // Copies of copies could exceed the depth without any deep nesting in the text.
         if depth + height > DEEPEST {
             return Err(too_deep(span));
         }
@@ -401,6 +406,7 @@ impl<'text, 'found> TreeBuilder<'text, 'found> {
 
 fn options() -> Options {
     granit_parser::options! {
+        // Directives could redefine tags or the YAML version.
         disallow_directives: true,
         emit_unresolved_aliases: true,
         emit_comments: false,
@@ -409,7 +415,7 @@ fn options() -> Options {
     }
 }
 
-/// The span of a list or mapping: brackets and all, or to the end of the last thing in it.
+/// The span of a list or mapping: with its brackets, or else to the end of its last element.
 fn collection(start: Span, last: Option<u32>, end: Span) -> Span {
     let is_bracketed = end.end > end.start;
     let behind = if is_bracketed {
@@ -433,12 +439,13 @@ fn plain(value: &str, text: impl FnOnce() -> NodeScalar) -> NodeScalar {
     }
 }
 
-/// The scalar, when it is what the tag says that it is.
+/// Returns the scalar if it has the type of the tag.
 fn fitting(scalar: NodeScalar, tag: &Tag) -> Option<NodeScalar> {
     let fits = match &scalar {
         NodeScalar::Null => tag.is_yaml_core_schema_tag("null"),
         NodeScalar::Bool(_) => tag.is_yaml_core_schema_tag("bool"),
         NodeScalar::Number(number) => {
+            // A whole number is also a float, but not the other way round.
             tag.is_yaml_core_schema_tag("float")
                 || (tag.is_yaml_core_schema_tag("int") && are_digits(number))
         }
@@ -455,7 +462,7 @@ fn are_digits(number: &str) -> bool {
         .all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether all readers make the same text of a number that is a key.
+/// Whether all readers turn a number that is a key into the same text.
 fn is_whole(number: &str) -> bool {
     number
         .parse::<i64>()
@@ -524,7 +531,7 @@ fn refused_tag(tag: &Tag, span: Span) -> Diagnostic {
         .help("write the value without a tag; Kubernetes knows strings, numbers, booleans and null")
 }
 
-/// What to say of the commonest errors in place of the parser's own words.
+/// Messages that replace the parser's own for the most common errors.
 const ADVICE: &[(ErrorKind, &str, &str)] = &[
     (
         ErrorKind::TabInIndentation,
@@ -573,7 +580,7 @@ const ADVICE: &[(ErrorKind, &str, &str)] = &[
     ),
 ];
 
-/// The parser's error, with its place in the file.
+/// Turns a parser error into a diagnostic with a location in the file.
 fn syntax(input: SourceText<'_>, base: usize, error: &ScanError) -> Diagnostic {
     let offset = base + error.marker().byte_offset().unwrap_or_default();
     let span = input.character_at(offset.min(input.text.trim_end().len()));

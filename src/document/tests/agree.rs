@@ -1,4 +1,4 @@
-//! YAML and JSON mean the same, and no input makes the reader panic.
+//! YAML and JSON have the same meaning, and no input makes the reader panic.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostics, print};
 use crate::document::input::SourceText;
 use crate::document::{NodeScalar, NodeValue, YamlNode, for_each, yaml};
 
-/// A tree without places.
+/// A tree without spans.
 pub(super) fn bare(node: &YamlNode) -> Json {
     match &node.value {
         NodeValue::Scalar(NodeScalar::Null) => Json::Null,
@@ -26,7 +26,7 @@ pub(super) fn bare(node: &YamlNode) -> Json {
     }
 }
 
-/// A number to its last digit, which serde_json's own reader gives up for speed.
+/// A number with all of its digits, which serde_json's own reader rounds for speed.
 fn exact(number: &str) -> Json {
     let whole = number
         .parse::<i64>()
@@ -52,7 +52,7 @@ fn tree(file: &str, text: &str) -> Json {
     tree.unwrap()
 }
 
-/// What a typed read gives: the value, or the problem without its place.
+/// The result of a typed read: the value, or the problem without its location.
 fn decoded(file: &str, text: &str) -> Result<Sample, Vec<(Code, String)>> {
     let mut diagnostics = Diagnostics::default();
     let mut sample = None;
@@ -102,7 +102,7 @@ const WORDS: &[&str] = &[
     "&a", "!!str", "%", "---", "...",
 ];
 
-/// Values of a field, right and wrong.
+/// Valid and invalid values of a field.
 const VALUES: &[&str] = &[
     "null",
     "true",
@@ -178,7 +178,7 @@ const SNIPPETS: &[&str] = &[
     "1e999",
 ];
 
-/// Parts of YAML that mean something together.
+/// Fragments of YAML that have a meaning in combination.
 const TOKENS: &[&str] = &[
     "a",
     "b:",
@@ -231,7 +231,8 @@ const TOKENS: &[&str] = &[
     "...",
 ];
 
-/// Whether a tree is what libyaml, of which go-yaml is a translation, makes of the same text.
+/// Whether a tree equals the one that libyaml builds from the same text. go-yaml is a translation
+/// of libyaml.
 fn agrees(node: &YamlNode, other: &serde_yaml::Value) -> bool {
     use serde_yaml::Value as Other;
 
@@ -281,7 +282,7 @@ fn check_nothing_panics(text: &str) {
     }
 }
 
-/// A text with snippets put in, or parts left out, here and there.
+/// A text with random insertions and deletions.
 fn mutated(text: &str, edits: &[(prop::sample::Index, usize, prop::sample::Index)]) -> String {
     let mut text = text.to_owned();
     for (place, cut, snippet) in edits {

@@ -1,4 +1,4 @@
-//! Bad input and what is said of it: judged as the person who has to mend it would.
+//! Bad input and its diagnostics, from the point of view of the person who has to fix it.
 
 use super::told;
 

@@ -10,18 +10,18 @@ use crate::source::SourceFiles;
 
 /// A file: its name, its text, and the names of its pods or `code:line` of its errors.
 ///
-/// In the text, `J1` is pod `1` as JSON, `F1` as a flow mapping of YAML that is no JSON, and `B1`
-/// as a block of YAML.
+/// In the text, `J1` is pod `1` as JSON, `F1` as a YAML flow mapping that is not JSON, and `B1` as
+/// a YAML block.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
 const FILES: &[Row] = &[
-    // JSON, whatever the name
+    // JSON, regardless of the name
     ("a.json", "J1", &["1"]),
     ("a.yaml", "J1", &["1"]),
     ("<stdin>", "J1\nJ2", &["1", "2"]),
     ("a.yml", "\u{feff}\n J1J2", &["1", "2"]),
-    // YAML that begins as JSON does
+    // YAML that starts like JSON
     ("a.yaml", "F1", &["1"]),
     ("a.yml", "\u{feff} F1", &["1"]),
     ("<stdin>", "F1\n---\nF2\n", &["1", "2"]),
@@ -32,10 +32,10 @@ const FILES: &[Row] = &[
     ("a.yaml", "J1 # the first\n", &["1"]),
     ("a.yaml", "{apiVersion: v1, kind: List, items: [J1, F2]}", &["1", "2"]),
     ("a.yaml", "{apiVersion: v1, kind: Pod, metadata: &m {name: '1'}}\n---\nJ2\n", &["1", "2"]),
-    // a name that promises JSON
+    // a file name that requires JSON
     ("a.json", "F1", &["json-syntax:1"]),
     ("a.json", "J1\n---\nJ2", &["json-syntax:2"]),
-    // neither: what YAML says, with its line
+    // neither: the YAML error with its line
     ("a.yaml", "J1\nF2", &["yaml-syntax:2"]),
     ("a.yaml", "J1\n\n\nJ2\n---\nB3", &["yaml-syntax:4"]),
     ("<stdin>", "F1\n---\n{kind: ]\n", &["yaml-syntax:3"]),
@@ -43,10 +43,10 @@ const FILES: &[Row] = &[
     ("a.yaml", "{{ .Values.x }}\n---\nB1", &["wrong-type:1"]),
     ("a.yaml", "[F1]", &["not-an-object:1"]),
     ("a.yaml", "[J1]", &["not-an-object:1"]),
-    // JSON that was cut short, which is no YAML either
+    // truncated JSON, which is not YAML either
     ("<stdin>", "J1\n{\"apiVersion\": \"v1\",\n\"kind\": \"Po", &["json-syntax:3"]),
     ("a.yaml", "{\"apiVersion\": \"v1\", \"metadata\":\n", &["json-syntax:1"]),
-    // equally strict on both ways
+    // both readers are equally strict
     ("a.yaml", "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}}", &["duplicate-field:1"]),
     ("a.yaml", "{apiVersion: v1, kind: Pod, kind: Pod, metadata: {name: a}}", &["duplicate-field:1"]),
     ("a.yaml", "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}}\n---\nB1", &["duplicate-field:1"]),
@@ -108,7 +108,7 @@ fn a_file_is_json_or_else_yaml() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same documents are seen by readers of other files than manifests, such as assertions.
+/// Readers of other files than manifests, such as assertions, get the same documents.
 #[test]
 fn trees_are_those_of_the_same_format() {
     for (name, text, expected) in FILES {
@@ -167,8 +167,7 @@ fn has_ambiguous(node: &YamlNode) -> bool {
 }
 
 proptest! {
-    /// What JSON's reader alone takes, and YAML's, is the same: so it does not matter which one a
-    /// file gets.
+    /// Both readers accept the same texts, so it does not matter which one reads a file.
     #[test]
     fn both_readers_see_the_same_objects(pods in prop::collection::vec((any::<bool>(), "[a-z]{1,8}", "\\PC{0,12}"), 1..4), extra in any::<bool>()) {
         let pod = |(pretty, name, note): &(bool, String, String)| {

@@ -8,7 +8,7 @@ use crate::document::scalar::{PlainScalar, resolve};
 use crate::document::{ManifestKind, NodeScalar, NodeValue, ObjectKind, YamlNode, for_each};
 use crate::source::SourceFiles;
 
-/// Names of the objects of a file that must have no diagnostic.
+/// Names of the objects in a file, which must have no diagnostics.
 fn names(file: &str, text: &str) -> Vec<String> {
     let mut diagnostics = Diagnostics::default();
     let objects = read(&one(file, text), &mut diagnostics);
@@ -105,7 +105,7 @@ fn sources_hold_all_that_an_object_is_made_of() {
     assert_eq!(sources, [aliased.trim()]);
 }
 
-/// Every value's text, as its span shows it.
+/// The text of every value, as its span shows it.
 fn shown(files: &SourceFiles, node: &YamlNode, lines: &mut Vec<String>) {
     lines.push(files.slice(node.span).to_owned());
     match &node.value {
@@ -325,14 +325,14 @@ fn tags_and_quotes_make_strings_and_whole_numbers_can_be_keys() {
     assert!(value("e").is_null());
 }
 
-/// Returns the processor time that this thread took until now.
+/// The processor time of this thread so far.
 fn busy() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).expect("a time is positive")
 }
 
-/// Returns the codes that a file earns, which must not take much processor time; the limit leaves
-/// room for a debug build.
+/// The codes of a file's diagnostics. Reading must not take much processor time; the limit allows
+/// for a debug build.
 fn quick_codes(file: &str, text: &str) -> Vec<Code> {
     let started = busy();
     let files = one(file, text);

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostics, print};
 use crate::document::{ObjectKind, YamlNode, for_each, null_as_default, unique_keys};
 use crate::source::SourceFiles;
 
-/// What the `inventory` room would read of an object.
+/// The fields that the `inventory` room would read from an object.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Sample {
@@ -46,14 +46,14 @@ enum Phase {
     Failed,
 }
 
-/// One file with this text.
+/// A single file with this text.
 fn one(name: &str, text: &str) -> SourceFiles {
     let mut files = SourceFiles::default();
     files.add(name, text.to_owned()).unwrap();
     files
 }
 
-/// Reads every object the way its kind is read; gives kinds, names and sources.
+/// Reads every object as the room for its kind does. Returns kinds, names and sources.
 fn read(files: &SourceFiles, diagnostics: &mut Diagnostics) -> Vec<(ObjectKind, String, String)> {
     let mut objects = Vec::new();
     for_each(files, diagnostics, &mut |object, diagnostics| {
@@ -80,7 +80,7 @@ fn name_of(node: &YamlNode) -> Option<String> {
         .map(|text| text.value)
 }
 
-/// Every diagnostic of reading a file, as people see them.
+/// Every diagnostic of a file, as printed for people.
 fn told(name: &str, text: &str) -> String {
     let files = one(name, text);
     let mut diagnostics = Diagnostics::default();
