@@ -1,11 +1,11 @@
-//! Why: what an [`Evaluator`] decides about the cases of a question, with every rule that was
-//! asked, why those that do not match do not, and what would have to be otherwise for a denied flow
-//! to be allowed.
+//! Explains what an [`Evaluator`] decides about the cases of a question: every evaluated rule, why
+//! rules do not match, and what would have to change for a denied flow to be allowed.
 //!
-//! The ways told here are made from the [`PolicyDecision`] and hold every rule that it came past,
-//! so that the two cannot disagree.
+//! The traces are built from the [`PolicyDecision`] and contain every rule that it evaluated, so an
+//! explanation cannot disagree with the decision.
 //!
-//! Cost: the decisions; then for each group of cases that go the same way one explanation.
+//! Cost: one decision for each case, and one explanation for each group of cases with the same
+//! trace.
 
 pub mod query;
 
@@ -30,141 +30,141 @@ use crate::semantics::path::{AssumedInterface, FlowRouter, NodeHop};
 use crate::semantics::rule_match::side_of;
 use crate::semantics::{RulePart, SidePart};
 
-/// Cases that go the same way, and why.
+/// Cases with the same trace, and its explanation.
 #[derive(Debug, Clone)]
 pub struct ExplainedGroup<'input> {
-    /// The cases, in order; one at least.
+    /// The cases, in order; never empty.
     pub cases: Vec<QueryCase>,
-    /// Whether they are allowed: by policy at both ends and, where nodes were asked, by every node
-    /// on the way.
+    /// `true` if policy at both ends allows the cases and, if nodes were evaluated, no node on the
+    /// path drops them.
     pub is_allowed: bool,
-    /// Egress policy of the senders; none where they are no known endpoints, or where a node lets
-    /// them pass without.
+    /// Egress policy of the senders; `None` if they are not known endpoints, or if a node does not
+    /// evaluate it.
     pub egress: Option<PolicyTrace<'input>>,
-    /// Ingress policy of the receivers; none where they are no known endpoints, or where a node
-    /// lets them pass without.
+    /// Ingress policy of the receivers; `None` if they are not known endpoints, or if a node does
+    /// not evaluate it.
     pub ingress: Option<PolicyTrace<'input>>,
-    /// The nodes on the way of the first case, and what they owe to it; none where nodes were not
-    /// asked.
+    /// The nodes on the path of the first case, with their expected verdicts. Empty if nodes were
+    /// not evaluated.
     pub stops: Vec<NodeTrace<'input>>,
 }
 
-/// A node on the way.
+/// A node on the path.
 #[derive(Debug, Clone)]
 pub struct NodeTrace<'input> {
-    /// The node, and what it owes to the packet.
+    /// The node and its expected verdict.
     pub stop: NodeHop<'input>,
-    /// The lists of its host endpoints that were asked, in order.
+    /// The evaluated lists of the node's host endpoints, in order.
     pub hosts: Vec<PolicyTrace<'input>>,
 }
 
-/// The way through the policies of one end, told of the first case of a group.
+/// The evaluation of one policy list, for the first case of a group.
 #[derive(Debug, Clone)]
 pub struct PolicyTrace<'input> {
-    /// Whose policies these are.
+    /// The endpoint or host endpoint that the policies apply to.
     pub whose: PolicySubject,
-    /// The list; of an endpoint always the normal one.
+    /// The list; always the normal list for an endpoint.
     pub list: PolicyListKind,
     /// The direction.
     pub direction: Direction,
-    /// What is said of it.
+    /// The outcome.
     pub outcome: ListOutcome,
-    /// The tiers on the way.
+    /// The evaluated tiers.
     pub tiers: Vec<TierTrace<'input>>,
-    /// What profiles say, where no tier of the normal list decides; none for a pod, whose first
+    /// The evaluated profiles, if no tier of the normal list decides. Empty for a pod, whose first
     /// profile allows everything.
     pub profiles: Vec<ProfileTrace<'input>>,
-    /// What would have to be otherwise, nearest first; none where this end allows it.
+    /// The near misses, nearest first; empty if this end allows the flow.
     pub near: Vec<NearMiss<'input>>,
 }
 
-/// A tier on the way.
+/// An evaluated tier.
 #[derive(Debug, Clone)]
 pub struct TierTrace<'input> {
     /// The tier.
     pub tier: &'input Tier,
-    /// The policies that were asked, in order.
+    /// The evaluated policies, in order.
     pub policies: Vec<PolicyRulesTrace<'input>>,
-    /// How it ends.
+    /// How the tier ends.
     pub end: TierEnd,
 }
 
-/// A policy on the way.
+/// An evaluated policy.
 #[derive(Debug, Clone)]
 pub struct PolicyRulesTrace<'input> {
     /// The policy.
     pub policy: &'input Policy,
-    /// The rules that were asked, in order.
+    /// The evaluated rules, in order.
     pub rules: Vec<RuleTrace<'input>>,
 }
 
-/// A profile on the way.
+/// An evaluated profile.
 #[derive(Debug, Clone)]
 pub struct ProfileTrace<'input> {
-    /// Its name, as the endpoint lists it.
+    /// The profile's name in the endpoint's list.
     pub name: &'input str,
-    /// What identifies it; none for one that Calico makes, or that is not in the input.
+    /// The profile's key; `None` if Calico generates the profile, or if it is not in the input.
     pub key: Option<&'input PolicyKey>,
-    /// The rules that were asked, in order.
+    /// The evaluated rules, in order.
     pub rules: Vec<RuleTrace<'input>>,
-    /// What it says; none where the next one is asked.
+    /// How the profile ends; `None` if evaluation continues with the next profile.
     pub end: Option<TierEnd>,
 }
 
-/// A rule that was asked.
+/// An evaluated rule.
 #[derive(Debug, Clone)]
 pub struct RuleTrace<'input> {
     /// The rule.
     pub rule: &'input Rule,
-    /// Its parts that do not hold; none in a rule that matches.
+    /// The parts that do not match; empty if the rule matches.
     pub misses: Vec<RulePart>,
 }
 
-/// A rule that would allow the flow, were it not for one of its parts.
+/// A near miss: a rule that would allow the flow if one of its parts matched.
 #[derive(Debug, Clone)]
 pub struct NearMiss<'input> {
-    /// Whose rule it is.
+    /// The policy or profile that contains the rule.
     pub key: &'input PolicyKey,
     /// The rule.
     pub rule: &'input Rule,
-    /// The part that does not hold.
+    /// The part that does not match.
     pub part: RulePart,
-    /// Labels that would make it hold, where labels would.
+    /// The label changes that would make the part match; empty if labels cannot.
     pub labels: Vec<NearMissTerm<'input>>,
 }
 
-/// A label that would have to be otherwise.
+/// A label that would have to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NearMissTerm<'input> {
-    /// Whose label it is.
+    /// The endpoint.
     pub endpoint: EndpointId,
-    /// Who has it.
+    /// The object that has the label.
     pub bearer: LabelOwner,
-    /// The label's name there.
+    /// The label's name on that object.
     pub label: &'input str,
     /// The test.
     pub test: &'input LabelTest,
-    /// Whether the test would have to hold, or to fail.
+    /// `true` if the test would have to hold, `false` if it would have to fail.
     pub holds: bool,
 }
 
-/// Who a label is read from.
+/// The object that a label is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelOwner {
     /// The endpoint itself.
     Endpoint,
-    /// Its namespace.
+    /// The endpoint's namespace.
     Namespace,
-    /// Its service account.
+    /// The endpoint's service account.
     ServiceAccount,
 }
 
-/// Near misses that are told of one end.
+/// The maximum number of near misses of one end.
 const MOST_NEAR: usize = 5;
-/// Labels that a near miss may want.
+/// The maximum number of label changes in a near miss.
 const MOST_LABELS: usize = 3;
 
-/// A node that has a say of its own, and what it says.
+/// The properties of a node hop by which cases are grouped.
 type NodeKey<'input> = (
     NodeId,
     Verdict,
@@ -173,13 +173,14 @@ type NodeKey<'input> = (
     Option<AssumedInterface>,
     Vec<(PolicySubject, PolicyListKind, Direction, TraceKey<'input>)>,
 );
-/// A way without what differs between endpoints.
+/// The properties of a list trace by which cases are grouped: everything that does not depend on
+/// the endpoint.
 type TraceKey<'input> = (bool, Vec<(&'input str, Vec<PolicyMark<'input>>, TierEnd)>);
-/// A policy and where its rules stand that match.
+/// A policy, with the positions of its matching rules.
 type PolicyMark<'input> = (&'input PolicyKey, Vec<(usize, usize)>);
 
-/// Decides about every case, and explains each way that is gone once; what is denied first,
-/// then in the order of the cases. Nodes have no say.
+/// Decides every case, and explains each group of cases with the same trace. Denied groups come
+/// first; else the order of the cases is kept. Nodes are not evaluated.
 pub fn answer<'input>(
     evaluator: &Evaluator<'_, 'input>,
     cases: &[QueryCase],
@@ -187,7 +188,7 @@ pub fn answer<'input>(
     grouped(evaluator, cases, |_| Vec::new())
 }
 
-/// As [`answer`], with all that the nodes on the way have to say.
+/// As [`answer`], and evaluates the nodes on each path too.
 pub fn answer_on_nodes<'input>(
     evaluator: &Evaluator<'_, 'input>,
     router: &mut FlowRouter<'_, '_, 'input>,
@@ -196,7 +197,7 @@ pub fn answer_on_nodes<'input>(
     grouped(evaluator, cases, |case| router.stops(&case.flow))
 }
 
-/// Cases that go one way, with what decides about the first.
+/// Cases with the same trace, with the decision and the node hops of the first.
 type MatchingCases<'input> = (PolicyDecision<'input>, Vec<NodeHop<'input>>, Vec<QueryCase>);
 
 fn grouped<'input>(
@@ -227,11 +228,12 @@ fn grouped<'input>(
     let (allowed, mut groups): (Vec<ExplainedGroup<'input>>, Vec<ExplainedGroup<'input>>) =
         groups.partition(|group| group.is_allowed);
 
+    // users look for what is denied, so allowed groups come last
     groups.extend(allowed);
     groups
 }
 
-/// A decision without the policy that a node lets the packet pass without.
+/// Removes from a decision the policies that a node lets the packet pass without.
 fn asked<'input>(
     decision: PolicyDecision<'input>,
     stops: &[NodeHop<'input>],
@@ -296,7 +298,7 @@ fn group<'input>(
     })
 }
 
-/// What tells a stop from others; none where nothing but policy of endpoints speaks there.
+/// Returns the grouping key of a hop, or `None` if only policy of endpoints decides there.
 fn stop_key<'input>(stop: &NodeHop<'input>) -> Option<NodeKey<'input>> {
     let expected = &stop.expected;
     let of_hosts = expected
@@ -348,7 +350,7 @@ fn way_key<'input>(passage: &ListTrace<'input>) -> TraceKey<'input> {
 }
 
 impl ExplainedGroup<'_> {
-    /// The ways of both ends, and between them those of host endpoints.
+    /// Returns the traces of both ends, with those of host endpoints between them.
     pub fn ways(&self) -> impl Iterator<Item = &PolicyTrace<'_>> {
         self.egress
             .iter()
@@ -358,12 +360,12 @@ impl ExplainedGroup<'_> {
 }
 
 impl<'input> PolicyTrace<'input> {
-    /// Whether the flow may pass.
+    /// Returns `true` unless the list denies the flow.
     pub fn is_allowed(&self) -> bool {
         self.outcome != ListOutcome::Denied
     }
 
-    /// Every rule that was asked, with whose it is, in order.
+    /// Returns every evaluated rule with its policy or profile, in order.
     pub fn rules(&self) -> impl Iterator<Item = (&'input PolicyKey, &RuleTrace<'input>)> {
         let of_policies = self.tiers.iter().flat_map(|tier| &tier.policies);
         let of_policies = of_policies.flat_map(|passed| {
@@ -381,7 +383,7 @@ impl<'input> PolicyTrace<'input> {
             .chain(of_profiles.flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule))))
     }
 
-    /// The rules that match or do not for nothing but these parts.
+    /// Returns the rules that match, or that fail only in these parts.
     pub fn depends_on(
         &self,
         parts: &[RulePart],
@@ -394,7 +396,7 @@ impl<'input> PolicyTrace<'input> {
     }
 }
 
-/// Whether a rule says anything in a part.
+/// Returns `true` if a rule has a condition in a part.
 fn is_said(part: RulePart, rule: &Rule) -> bool {
     match part {
         RulePart::Family => rule.families != RuleFamilies::Both,
@@ -415,7 +417,7 @@ fn is_said(part: RulePart, rule: &Rule) -> bool {
     }
 }
 
-/// A rule that says nothing in a part.
+/// Returns the rule without its condition in a part.
 fn without(part: RulePart, rule: &Rule) -> Rule {
     let mut rule = rule.clone();
     let RulePart::Of(side, part) = part else {
@@ -446,7 +448,7 @@ fn without(part: RulePart, rule: &Rule) -> Rule {
     rule
 }
 
-/// Tells the ways of one flow in one direction.
+/// Explains the evaluation of one flow in one direction.
 struct Explainer<'teller, 'resolved, 'input> {
     evaluator: &'teller Evaluator<'resolved, 'input>,
     flow: &'teller Conversation,
@@ -485,6 +487,8 @@ impl<'input> Explainer<'_, '_, 'input> {
             profiles,
             near: Vec::new(),
         };
+        // near misses cost an evaluation of each rule for each part, so only denied flows pay for
+        // them
         if !way.is_allowed() {
             way.near = self.near_misses(&way);
         }
@@ -508,9 +512,9 @@ impl<'input> Explainer<'_, '_, 'input> {
         }
     }
 
-    /// The rules of a list that were asked: all up to the one that ends the tier, of those that
-    /// match.
+    /// Returns the evaluated rules of a list: all up to the matching rule that ends the tier.
     fn asked(&self, rules: &'input [Rule], matching: &[&'input Rule]) -> Vec<RuleTrace<'input>> {
+        // a Log rule never ends a tier, so all rules after it are evaluated too
         let last = matching.last().filter(|last| last.action != Action::Log);
         let end = last.and_then(|last| rules.iter().position(|rule| std::ptr::eq(rule, *last)));
         let asked = rules
@@ -532,7 +536,7 @@ impl<'input> Explainer<'_, '_, 'input> {
             .collect()
     }
 
-    /// The listed profiles up to the one that decides, as the evaluator asks them.
+    /// Returns the evaluated profiles up to the one that decides, in the same way as the evaluator.
     fn profiles(&self, whose: PolicySubject) -> Vec<ProfileTrace<'input>> {
         let resolved = self.evaluator.matcher.resolved;
         let listed = match whose {
@@ -583,7 +587,7 @@ impl<'input> Explainer<'_, '_, 'input> {
         ways
     }
 
-    /// Rules that allow, that were asked, and that would match without one of their parts.
+    /// Returns the evaluated Allow rules that would match without one of their parts.
     fn near_misses(&self, way: &PolicyTrace<'input>) -> Vec<NearMiss<'input>> {
         let mut near = Vec::new();
         for (key, asked) in way
@@ -598,13 +602,14 @@ impl<'input> Explainer<'_, '_, 'input> {
             let parts = asked.misses.iter().filter(alone);
             near.extend(parts.flat_map(|part| self.near_misses_by(key, asked.rule, *part)));
         }
+        // a stable sort keeps the order of evaluation among equally near misses
         near.sort_by_key(|miss| miss.labels.len().max(1));
         near.truncate(MOST_NEAR);
 
         near
     }
 
-    /// The ways in which one part of a rule would hold.
+    /// Returns the changes by which one part of a rule would match.
     fn near_misses_by(
         &self,
         key: &'input PolicyKey,
@@ -631,6 +636,7 @@ impl<'input> Explainer<'_, '_, 'input> {
         };
 
         match selector.zip(owner) {
+            // labels of an endpoint do not change what a selector of another domain selects
             Some((selector, owner)) if self.is_of_endpoints(selector) => self
                 .labels(selector, owner, wanted)
                 .into_iter()
@@ -650,7 +656,8 @@ impl<'input> Explainer<'_, '_, 'input> {
             == SelectorDomain::Endpoints
     }
 
-    /// Every few labels that would bring an endpoint under a selector or out of it.
+    /// Returns the small sets of label changes that would make a selector select an endpoint
+    /// (`wanted`), or not select it.
     fn labels(
         &self,
         selector: SelectorId,
@@ -674,13 +681,14 @@ impl<'input> Explainer<'_, '_, 'input> {
 
         let ways = ways
             .filter_map(|expr| repair(expr, wanted, &labels))
+            // none would mean that the part matches already
             .filter(|wishes| (1..=MOST_LABELS).contains(&wishes.len()));
         ways.map(|wishes| wishes.into_iter().map(term).collect())
             .collect()
     }
 }
 
-/// The parts of a selector of which one is enough for the answer that is wanted.
+/// Returns the parts of a selector of which one is enough for the wanted result.
 fn alternatives(expr: &Expr, wanted: bool) -> Vec<&Expr> {
     match expr {
         Expr::Or(parts) if wanted => parts.iter().collect(),
@@ -694,11 +702,11 @@ fn alternatives(expr: &Expr, wanted: bool) -> Vec<&Expr> {
     }
 }
 
-/// Label, test, and whether it would have to hold.
+/// A label, a test, and `true` if the test would have to hold.
 type NearMissLabel<'expr> = (&'expr str, &'expr LabelTest, bool);
 
-/// The fewest tests whose answers must change for a selector to give the answer that is wanted;
-/// none where that cannot be.
+/// Returns the fewest tests whose results must change for a selector to give the wanted result, or
+/// `None` if that is impossible.
 fn repair<'expr>(
     expr: &'expr Expr,
     wanted: bool,
@@ -735,7 +743,7 @@ fn every<'expr>(
     Some(wishes)
 }
 
-/// Who has a label, and its name there.
+/// Returns the object that has a label, and the label's name there.
 fn bearer(name: &str) -> (LabelOwner, &str) {
     match (
         name.strip_prefix(NAMESPACE_PREFIX),

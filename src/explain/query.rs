@@ -1,5 +1,5 @@
-//! A question about a connection, and the cases that it stands for: one for each pair of endpoints
-//! and for each pair of prefixes that nothing in the input tells apart.
+//! Questions about connections. A question stands for several cases: one for each pair of
+//! endpoints, and one for each pair of prefixes that nothing in the input distinguishes.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,64 +18,65 @@ use crate::resolve::ResolvedPolicy;
 use crate::semantics::evaluate::Evaluator;
 use crate::semantics::rule_match::side_of;
 
-/// May someone send this to someone else?
+/// A question: may the senders send this traffic to the receivers?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The senders.
     pub from: EndpointPattern,
     /// The receivers.
     pub to: EndpointPattern,
-    /// What is sent.
+    /// The traffic.
     pub traffic: QueryTraffic,
-    /// The port it is sent from; none leaves the choice to us.
+    /// The source port; `None` means [`SOURCE_PORT`].
     pub source_port: Option<u16>,
 }
 
-/// What is sent: `tcp/443`, `icmp`, `icmp/8/0`, `proto/47`.
+/// The traffic of a question: `tcp/443`, `icmp`, `icmp/8/0`, `proto/47`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryTraffic {
     /// The protocol.
     pub protocol: Protocol,
-    /// The port it is sent to, of a protocol that has ports.
+    /// The destination port; `None` if the protocol has no ports.
     pub port: Option<u16>,
-    /// The type and the code of a control message, as far as they are given.
+    /// The ICMP type and code; `None` where the question does not say.
     pub message: (Option<u8>, Option<u8>),
 }
 
-/// One pair that a question stands for.
+/// One pair of ends that a question stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryCase {
     /// The sender.
     pub from: QueryEnd,
     /// The receiver.
     pub to: QueryEnd,
-    /// A flow between them; what policy says of it holds for every flow of the case.
+    /// A flow between the ends. Policy treats every flow of the case alike.
     pub flow: Conversation,
 }
 
 /// An end of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueryEnd {
-    /// An endpoint, at one of its addresses where it has any.
+    /// An endpoint at one of its addresses; `None` if it has no address yet.
     Endpoint(EndpointId, Option<IpAddr>),
-    /// Addresses of no endpoint that nothing in the input tells apart.
+    /// Addresses without an endpoint that nothing in the input distinguishes.
     Addresses(Cidr),
 }
 
-/// The first of the ports that nobody assigns (RFC 6335).
+/// The first of the dynamic ports (RFC 6335).
 pub const SOURCE_PORT: u16 = 49_152;
 
-/// Cases that one question may stand for.
+/// The maximum number of cases of one question.
 const MOST_CASES: usize = 200_000;
 
-/// Types of echo requests (RFC 792, RFC 4443).
+/// The ICMP types of echo requests (RFC 792, RFC 4443).
 const ECHO_V4: u8 = 8;
 const ECHO_V6: u8 = 128;
 
 impl FromStr for QueryTraffic {
     type Err = String;
 
-    /// [`TrafficPattern`] that is one packet: one port, where the protocol has ports.
+    /// Parses a [`TrafficPattern`] that stands for one packet: a single port if the protocol has
+    /// ports.
     fn from_str(text: &str) -> Result<Self, String> {
         let what: TrafficPattern = text.parse()?;
         let (protocol, port, message) = match what.kind() {
@@ -100,18 +101,18 @@ impl FromStr for QueryTraffic {
 }
 
 impl QueryTraffic {
-    /// The families it can be of.
+    /// Returns the families in which this traffic exists.
     pub fn families(self) -> &'static [Family] {
         match self.protocol {
             Protocol::ICMP => &[Family::V4],
             Protocol::ICMPV6 => &[Family::V6],
-            // no rule sees an extension header as the protocol of a packet
+            // the kernel skips extension headers, so no rule sees one as the protocol of a packet
             protocol if protocol.is_ipv6_extension_header() => &[Family::V4],
             _ => &Family::BOTH,
         }
     }
 
-    /// The control message: what is not given is an echo request, or code 0.
+    /// Returns the ICMP message. Echo request and code 0 are the defaults.
     pub fn icmp(self) -> Option<IcmpMessage> {
         let echo = match self.protocol {
             Protocol::ICMP => ECHO_V4,
@@ -125,14 +126,14 @@ impl QueryTraffic {
         })
     }
 
-    /// Whether a part of the control message is our choice.
+    /// Returns `true` if a part of the ICMP message is a default.
     pub fn leaves_message_open(self) -> bool {
         self.icmp().is_some() && self.message.1.is_none()
     }
 }
 
 impl fmt::Display for QueryTraffic {
-    /// `TCP port 443`, `ICMP type 8 code 0`, `protocol 47`.
+    /// Prints `TCP port 443`, `ICMP type 8 code 0` or `protocol 47`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.protocol.to_string();
         match name.parse::<u8>() {
@@ -148,7 +149,7 @@ impl fmt::Display for QueryTraffic {
 }
 
 impl Query {
-    /// The ports of the flows.
+    /// Returns the ports of the flows.
     pub fn ports(&self) -> Option<PortPair> {
         let source = self.source_port.unwrap_or(SOURCE_PORT);
         self.traffic.port.map(|destination| PortPair {
@@ -157,12 +158,11 @@ impl Query {
         })
     }
 
-    /// The cases it stands for, in order; one at least. Neither policy nor what nodes do by these
-    /// options tells the flows of a case apart.
+    /// Returns the cases of the question, in order; never empty. Neither policy nor nodes with
+    /// these options distinguish the flows of a case.
     ///
     /// # Errors
-    /// When an end is unknown, when no packet can go between the ends, or when the cases are too
-    /// many.
+    /// If an end is unknown, if no packet can go between the ends, or if there are too many cases.
     pub fn cases(
         &self,
         evaluator: &Evaluator<'_, '_>,
@@ -175,6 +175,7 @@ impl Query {
 
         for family in self.traffic.families() {
             let [from, to] = [&from, &to].map(|members| ends(members, *family, evaluator, options));
+            // checked before the pairs exist: their number is a product
             if cases.len() + from.len().saturating_mul(to.len()) > MOST_CASES {
                 let message = format!(
                     "that is {} pairs to decide about, and {MOST_CASES} are the most",
@@ -189,6 +190,7 @@ impl Query {
             cases.extend(pairs.map(|(from, to)| self.case(from, to, *family)));
         }
 
+        // a question about one pod and itself is still answered
         if cases.len() > 1 {
             cases.retain(|case| !is_with_itself(case, resolved.inventory));
         }
@@ -237,8 +239,8 @@ fn is_with_itself(case: &QueryCase, inventory: &Inventory) -> bool {
     )
 }
 
-/// Whether both ends are one pod. What it says to itself never leaves it. A workload stands for
-/// several pods.
+/// Returns `true` if both ends are the same pod, whose traffic to itself never leaves it. A
+/// workload stands for several pods, so it is not `itself`.
 pub(crate) fn is_itself(ends: [Option<EndpointId>; 2], inventory: &Inventory) -> bool {
     match ends {
         [Some(from), Some(to)] => {
@@ -249,7 +251,7 @@ pub(crate) fn is_itself(ends: [Option<EndpointId>; 2], inventory: &Inventory) ->
 }
 
 impl QueryEnd {
-    /// Who stands here; of several addresses the first.
+    /// Returns the party of this end. A prefix is represented by its first address.
     pub fn party(self) -> Party {
         match self {
             QueryEnd::Endpoint(id, address) => Party {
@@ -264,7 +266,7 @@ impl QueryEnd {
     }
 }
 
-/// The ends of a family that members stand for.
+/// Returns the ends of one family that a pattern's members stand for.
 fn ends(
     members: &PatternMembers,
     family: Family,
@@ -289,6 +291,7 @@ fn ends(
                     .matcher
                     .party(piece.address())
                     .owner
+                    // endpoint addresses are cuts, so an endpoint is alone in its piece
                     .filter(|_| piece == Cidr::host(piece.address()))
             };
             let end = |piece: Cidr| {
@@ -301,7 +304,8 @@ fn ends(
     }
 }
 
-/// The addresses of a family that an endpoint has; itself where it has none of any.
+/// Returns the endpoint at each of its addresses of a family, or without address if it has none in
+/// any family.
 fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<QueryEnd> {
     let addresses = &inventory.endpoint(id).addresses;
     if addresses.is_empty() {
@@ -315,7 +319,7 @@ fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<QueryEnd
         .collect()
 }
 
-/// Every prefix inside of another one that anything in the input tells from the rest of it.
+/// Returns every prefix inside `within` that anything in the input distinguishes from the rest.
 fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -> Vec<Cidr> {
     let policies = resolved.policies;
     let of_policies = policies.policies().flat_map(|(_, policy)| {
@@ -339,6 +343,7 @@ fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -
     let failsafes = Direction::BOTH
         .into_iter()
         .flat_map(|direction| options.failsafes.in_direction(direction));
+    // failsafe ports only apply where there are host endpoints
     let failsafes = failsafes
         .filter(|_| !policies.host_endpoints.is_empty())
         .filter_map(|failsafe| failsafe.net);
@@ -376,7 +381,7 @@ fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -
     cuts
 }
 
-/// The prefixes that a rule names.
+/// Returns the prefixes that a rule names.
 fn nets(rule: &Rule) -> impl Iterator<Item = Cidr> {
     Side::BOTH.into_iter().flat_map(|side| {
         let peer = side_of(rule, side);
@@ -388,7 +393,7 @@ fn nets(rule: &Rule) -> impl Iterator<Item = Cidr> {
     })
 }
 
-/// Halves a prefix until no cut is strictly inside of a part.
+/// Halves a prefix until no cut is strictly inside a part.
 fn split(whole: Cidr, cuts: &[Cidr], pieces: &mut Vec<Cidr>) {
     match whole.halves() {
         Some(halves) if !cuts.is_empty() => {
@@ -405,7 +410,7 @@ fn split(whole: Cidr, cuts: &[Cidr], pieces: &mut Vec<Cidr>) {
     }
 }
 
-/// The fewest prefixes that hold the same addresses.
+/// Returns the fewest prefixes that cover the same addresses. The prefixes must be disjoint.
 pub fn joined(mut prefixes: Vec<Cidr>) -> Vec<Cidr> {
     prefixes.sort_unstable();
     let mut joined: Vec<Cidr> = Vec::new();
@@ -421,7 +426,7 @@ pub fn joined(mut prefixes: Vec<Cidr>) -> Vec<Cidr> {
     joined
 }
 
-/// The prefix of which these are the halves.
+/// Returns the prefix whose halves these are, or `None` if they are not halves of one prefix.
 fn sibling(left: Cidr, right: Cidr) -> Option<Cidr> {
     let around = Cidr::around(left.address(), left.prefix().checked_sub(1)?)?;
     (around.halves() == Some([left, right])).then_some(around)
