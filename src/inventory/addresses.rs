@@ -1,12 +1,12 @@
-//! Addresses that endpoints, nodes and backends can have.
+//! Valid addresses of endpoints, nodes and backends.
 
 use std::net::IpAddr;
 
 use crate::diagnostic::Code;
 use crate::inventory::check::MetadataCheck;
 
-/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would
-/// stand in the sets of the wrong family.
+/// Checks an address of a pod or node. IPv4-mapped IPv6 addresses are refused, because they would
+/// end up in sets of the wrong family.
 pub(super) fn address(owner: &str, text: &str, check: &mut MetadataCheck<'_>) -> Option<IpAddr> {
     let address = text
         .parse()
@@ -26,7 +26,7 @@ pub(super) fn address(owner: &str, text: &str, check: &mut MetadataCheck<'_>) ->
     address
 }
 
-/// Whether no endpoint can have an address.
+/// Whether an address cannot belong to an endpoint.
 pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let in_other_notation =
         matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());

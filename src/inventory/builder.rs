@@ -1,4 +1,4 @@
-//! Objects in: read, checked, and each kept once.
+//! Collects objects: reads and checks them, and stores each once.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::name::NameForm;
 use crate::net::{Cidr, CidrError};
 use crate::source::Span;
 
-/// An inventory in the making.
+/// Builds an inventory.
 #[derive(Debug)]
 pub struct InventoryBuilder {
     pub(super) strings: StringTable,
@@ -51,7 +51,7 @@ impl Default for InventoryBuilder {
 }
 
 impl InventoryBuilder {
-    /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
+    /// Adds an object. Objects of kinds that are not part of the inventory are ignored.
     pub fn ingest(&mut self, object: &ManifestObject<'_>, diagnostics: &mut Diagnostics) {
         let ObjectKind::Inventory(kind) = object.kind else {
             return;
@@ -80,7 +80,7 @@ impl InventoryBuilder {
         }
     }
 
-    /// Takes in that there is a node of this name, which something else than the inventory says.
+    /// Adds a node by name. The name comes from another source than the inventory's objects.
     pub fn name_node(&mut self, name: &str) {
         self.named_nodes.push(Arc::from(name));
     }
@@ -230,7 +230,7 @@ impl InventoryBuilder {
         self.backends.add(key.zip(read), span, diagnostics);
     }
 
-    /// An object that gives labels to others.
+    /// Reads an object whose labels others inherit.
     fn key_and_labels(
         &mut self,
         key: Option<ObjectKey>,
@@ -276,7 +276,7 @@ impl InventoryBuilder {
     }
 }
 
-/// What counts of a Node object.
+/// The relevant fields of a Node object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct InputNode {
     pub(super) pod_ranges: Vec<Cidr>,
@@ -284,10 +284,10 @@ pub(super) struct InputNode {
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// The kinds of entries in a node's `status.addresses` that are addresses; the others are names.
+/// The kinds of entries in a node's `status.addresses` that are addresses. The others are names.
 const ADDRESS_KINDS: [&str; 2] = ["InternalIP", "ExternalIP"];
 
-/// A node's own addresses.
+/// The node's own addresses.
 fn node_addresses(
     status: manifests::NodeStatus,
     check: &mut MetadataCheck<'_>,
@@ -309,7 +309,7 @@ fn node_addresses(
     Some(addresses)
 }
 
-/// `podCIDRs`, else `podCIDR`.
+/// Pod ranges from `podCIDRs`, or else from `podCIDR`.
 fn pod_ranges(spec: manifests::NodeSpec, check: &mut MetadataCheck<'_>) -> Option<Vec<Cidr>> {
     let listed = spec.pod_cidrs.unwrap_or_default();
     let texts = if listed.is_empty() {
@@ -328,7 +328,7 @@ fn pod_ranges(spec: manifests::NodeSpec, check: &mut MetadataCheck<'_>) -> Optio
     Some(ranges)
 }
 
-/// A pod range; host bits are dropped, since the API server allows them.
+/// A pod range. Host bits are dropped, because the API server allows them.
 fn pod_range(text: &str, check: &mut MetadataCheck<'_>) -> Option<Cidr> {
     match Cidr::parse_strict(text) {
         Ok(range) | Err(CidrError::HostBits(range)) if !range.is_everything() => Some(range),

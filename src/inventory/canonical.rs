@@ -1,10 +1,10 @@
-//! The inventory as lines of one form, which say all that is checked and nothing of where it is
-//! written.
+//! The inventory as canonical lines. They contain everything that is checked and no source
+//! locations.
 //!
-//! Each line is a JSON object without spaces, its keys sorted; lists are in the inventory's own
-//! order, which is that of addresses, names and numbers. Every struct is taken apart by all of its
-//! fields, so that a new field cannot be forgotten here: places (`Span`), symbols and what follows
-//! from other lines are left out.
+//! Each line is a JSON object without spaces, with sorted keys. Lists are in the inventory's own
+//! order, which is that of addresses, names and numbers. Every struct is destructured completely,
+//! so that a new field cannot be forgotten here. Locations (`Span`), symbols and derived data are
+//! left out.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::inventory::{
 };
 
 impl Inventory {
-    /// All of it, a line for each object, in no order.
+    /// One line per object, in no particular order.
     pub fn canonical_lines(&self) -> impl Iterator<Item = String> {
         let Self {
             namespaces,
@@ -62,15 +62,14 @@ impl Inventory {
         lines.map(|line| line.to_string())
     }
 
-    /// A namespace or service account. One that is only referenced is as good as one without
-    /// labels.
+    /// A namespace or service account. One that is only referenced equals one without labels.
     fn parent_line(&self, what: &str, name: &str, parent: &LabelSource) -> Value {
         let LabelSource { span: _, labels } = parent;
         json!({ what: name, "labels": self.texts(labels) })
     }
 
     fn endpoint_line(&self, endpoint: &Endpoint) -> Value {
-        // `inherited` follows from the profiles, whose labels have lines of their own
+        // `inherited` is derived from the profiles, whose labels have their own lines
         let Endpoint {
             kind,
             namespace,

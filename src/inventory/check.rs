@@ -1,4 +1,4 @@
-//! Checks that every kind of object shares.
+//! Checks that are common to all kinds of objects.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,15 @@ pub(super) struct MetadataCheck<'found> {
     kind: &'static str,
     name: String,
     span: Span,
-    /// Whether nothing is wrong with its metadata beside its name.
+    /// Whether its metadata, except the name, is valid.
     is_sound: bool,
     found: &'found mut Diagnostics,
 }
 
 impl<'found> MetadataCheck<'found> {
-    /// Begins with what an API server checks of every object: labels, annotations and owners. Their
-    /// text is printed, and some of it names endpoints, so no reader may leave that out.
+    /// Starts with the checks that an API server does for every object: labels, annotations and
+    /// owners. Their text is printed, and some of it names endpoints, so every reader must run
+    /// these checks.
     pub(super) fn new(
         kind: &'static str,
         metadata: &manifests::ObjectMetadata,
@@ -62,7 +63,7 @@ impl<'found> MetadataCheck<'found> {
         Diagnostic::at(code, self.span, format!("{message} (in the {subject})"))
     }
 
-    /// Whether a text has a form; `what` names the thing, as in `label key`.
+    /// Checks whether a text has a form. `what` names the thing in the message, as in `label key`.
     pub(super) fn form(&mut self, form: NameForm, text: &str, code: Code, what: &str) -> bool {
         let fits = form.fits(text);
         if !fits {
@@ -76,7 +77,7 @@ impl<'found> MetadataCheck<'found> {
         fits
     }
 
-    /// The object's own name.
+    /// Checks and returns the object's own name.
     pub(super) fn own_name<'metadata>(
         &mut self,
         metadata: &'metadata manifests::ObjectMetadata,
@@ -90,13 +91,13 @@ impl<'found> MetadataCheck<'found> {
         name
     }
 
-    /// Whether a name has the shape that it must have.
+    /// Checks whether a name has the required form.
     pub(super) fn name(&mut self, kind: &str, name: &str, form: NameForm) -> Option<()> {
         self.form(form, name, Code::InvalidName, &format!("{kind} name"))
             .then_some(())
     }
 
-    /// The object's own labels, where its metadata is sound.
+    /// Returns the object's own labels if its metadata is valid.
     pub(super) fn own_labels(
         &self,
         labels: BTreeMap<String, String>,
@@ -104,7 +105,7 @@ impl<'found> MetadataCheck<'found> {
         self.is_sound.then_some(labels)
     }
 
-    /// The labels of what the object makes, with its metadata checked.
+    /// Returns the labels of the pods that the object creates, and checks their metadata.
     pub(super) fn template_labels(
         &mut self,
         metadata: manifests::ObjectMetadata,
@@ -115,6 +116,7 @@ impl<'found> MetadataCheck<'found> {
     fn metadata(&mut self, metadata: &manifests::ObjectMetadata) -> bool {
         let mut all_allowed = true;
         for (key, value) in &metadata.labels {
+            // No early return, so that every mistake in the metadata is reported.
             all_allowed &= self.label(key, value);
         }
 
@@ -138,8 +140,9 @@ impl<'found> MetadataCheck<'found> {
         all_allowed && controllers <= 1 && self.deletion(metadata.deletion.as_deref())
     }
 
-    /// Who is being deleted gives addresses up, so nothing but a time may say that (RFC 3339, as
-    /// the API server writes it).
+    /// Returns whether the deletion time is absent or valid (RFC 3339, as the API server writes
+    /// it), and reports an invalid one. An object with a deletion time gives up addresses, so no
+    /// other text may count as one.
     fn deletion(&mut self, timestamp: Option<&str>) -> bool {
         let is_time = timestamp.is_none_or(is_timestamp);
         if !is_time {
@@ -161,10 +164,12 @@ impl<'found> MetadataCheck<'found> {
         ) && key_allowed
     }
 
-    /// Keys have the form of label keys, in any case of letters; values may be anything.
+    /// Checks annotations. Keys have the form of label keys, in any letter case. Values may be
+    /// anything.
     fn annotations(&mut self, annotations: &BTreeMap<String, TextSize>) -> bool {
         let mut all_allowed = true;
         for key in annotations.keys() {
+            // API servers validate annotation keys in lower case.
             let key = key.to_ascii_lowercase();
             all_allowed &= self.form(
                 NameForm::LabelKey,
@@ -188,9 +193,10 @@ impl<'found> MetadataCheck<'found> {
         all_allowed && size <= LARGEST_ANNOTATIONS
     }
 
-    /// API servers want these fields not to be empty. An owner that exists also has a kind and a
-    /// name of these forms, so any other text is refused. A field that is absent is not: such a
-    /// reference is of a file that no server made, and names no owner. `uid` says nothing here.
+    /// Checks an owner reference. API servers require these fields to be non-empty, and the kind
+    /// and name of an existing owner have these forms, so any other text is refused. An absent
+    /// field is accepted: such a reference comes from a file that no server wrote, and names no
+    /// owner. `uid` is irrelevant here.
     fn owner(&mut self, owner: &manifests::OwnerReference) -> bool {
         let fields = [
             (
@@ -212,8 +218,8 @@ impl<'found> MetadataCheck<'found> {
     }
 }
 
-/// Whether a text has the form of a time in RFC 3339: `2026-01-31T12:00:00Z`, perhaps with a
-/// fraction of a second, or an offset in place of `Z`. Values out of range count as well.
+/// Whether a text has the form of an RFC 3339 time: `2026-01-31T12:00:00Z`, optionally with a
+/// fraction of a second, or with an offset in place of `Z`. Values out of range are accepted.
 fn is_timestamp(text: &str) -> bool {
     const FORM: &[u8] = b"0000-00-00T00:00:00";
 

@@ -1,4 +1,4 @@
-//! What if: labels changed in an inventory that has been read.
+//! What-if changes of labels in an inventory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +13,19 @@ use crate::name::reserved::{
     SERVICE_ACCOUNT_PREFIX,
 };
 
-/// A label set or removed: `sa:ns/name:key=value`, `pod:ns/name:key=value`, `ns:name:key=value`,
-/// and `key-` to remove one.
+/// A label that is set or removed: `sa:ns/name:key=value`, `pod:ns/name:key=value`,
+/// `ns:name:key=value`, or with `key-` to remove the label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelEdit {
-    /// Whose label.
+    /// The object whose label changes.
     pub target: LabelTarget,
     /// The label.
     pub key: String,
-    /// Its value; none removes it.
+    /// The new value, or `None` to remove the label.
     pub value: Option<String>,
 }
 
-/// Who has labels of their own.
+/// An object with labels of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelTarget {
     /// A namespace.
@@ -37,22 +37,22 @@ pub enum LabelTarget {
         /// Its name.
         name: String,
     },
-    /// An endpoint, or all pods of an owner; see
+    /// An endpoint, or all pods of an owner. See
     /// [`Endpoint::is_called`](crate::inventory::Endpoint::is_called).
     Endpoint {
         /// Its namespace.
         namespace: String,
-        /// Its kind; none is a pod or workload endpoint.
+        /// Its kind, or `None` for a pod or workload endpoint.
         kind: Option<String>,
         /// Its name.
         name: String,
     },
 }
 
-/// What can be written.
+/// The accepted notations, for messages.
 const FORMS: &str = "expected `sa:namespace/name:key=value`, `pod:namespace/name:key=value` or \
                      `ns:name:key=value`, or `key-` in place of `key=value`";
-/// Labels that follow from what an object is.
+/// Labels that are derived from the object's identity.
 const GIVEN: [&str; 5] = [
     NAMESPACE,
     ORCHESTRATOR,
@@ -132,10 +132,11 @@ fn target(sort: &str, name: &str) -> Option<LabelTarget> {
 }
 
 impl Inventory {
-    /// Changes a label. What inherits it changes with it; whatever was resolved before does not.
+    /// Changes a label. Labels that others inherit change too. Results that were resolved before do
+    /// not change.
     ///
     /// # Errors
-    /// When nobody has the name, or nothing is there to remove.
+    /// Returns an error if no object has the name, or if the label to remove does not exist.
     pub fn edit(&mut self, edit: &LabelEdit) -> Result<(), Diagnostic> {
         let Self {
             namespaces,
@@ -249,7 +250,7 @@ fn texts(labels: &LabelList, strings: &StringTable) -> BTreeMap<String, String> 
 }
 
 impl LabelTarget {
-    /// As it is written.
+    /// The edit in the notation that users write.
     pub fn notation(&self) -> String {
         match self {
             LabelTarget::Namespace(name) => format!("ns:{name}"),
@@ -269,7 +270,7 @@ impl LabelTarget {
 }
 
 impl fmt::Display for LabelTarget {
-    /// In words.
+    /// A description of the edit.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LabelTarget::Namespace(name) => write!(out, "namespace `{name}`"),

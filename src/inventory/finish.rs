@@ -1,4 +1,5 @@
-//! Inventory out: what is only referenced is added, and every reference becomes an id.
+//! Completes the inventory: adds objects that are only referenced, and turns every reference into
+//! an id.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,9 +27,11 @@ type NamespaceTable = BTreeMap<Arc<str>, LabelSource>;
 type ServiceAccountTable = BTreeMap<Arc<str>, BTreeMap<Arc<str>, LabelSource>>;
 
 impl InventoryBuilder {
-    /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces
-    /// and service accounts that endpoints name are in it even where the input lacks them.
+    /// Builds the inventory from the collected objects and the endpoints of the manifest. Nodes,
+    /// namespaces and service accounts that endpoints refer to are included even if the input lacks
+    /// them.
     pub fn finish(mut self, manifest: &Manifest, diagnostics: &mut Diagnostics) -> Inventory {
+        // Before the pods are moved out of their table, and while the workloads are still complete.
         workloads::tell_pods(&self.workloads, &mut self.pods);
         let mut strings = self.strings;
         let mut given: Vec<InputEndpoint> = self.pods.known.into_iter().collect();
@@ -38,6 +41,8 @@ impl InventoryBuilder {
             diagnostics,
         ));
         given.extend(workloads::endpoints(self.workloads, diagnostics));
+        // Before the check for shared addresses, because the network reuses addresses of deleted
+        // pods early.
         leaving::give_up_shared(&mut given, diagnostics);
 
         let nodes = nodes(self.nodes, self.named_nodes, &given);
@@ -64,13 +69,14 @@ impl InventoryBuilder {
             profiles,
             strings,
         };
+        // Last, because profiles of namespaces and service accounts must be complete.
         inventory.inherit();
 
         inventory
     }
 }
 
-/// The labels that Profile objects give.
+/// The labels that Profile objects define.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
     let text =
         |(key, value): &(SpannedString, SpannedString)| (key.value.clone(), value.value.clone());
@@ -86,7 +92,7 @@ fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, Stri
         .collect()
 }
 
-/// Nodes of the input, nodes that endpoints are on, and others that are named, by name.
+/// Nodes of the input, nodes of endpoints, and other nodes that are named, by name.
 fn nodes(
     given: ObjectTable<InputNode>,
     named: Vec<Arc<str>>,
@@ -131,7 +137,7 @@ fn nodes(
     names.into_iter().map(node).collect()
 }
 
-/// The endpoints; of those without an address, how many and why.
+/// The endpoints. Notes how many of them have no address, and why.
 fn endpoints(
     given: Vec<InputEndpoint>,
     nodes: &[ClusterNode],
@@ -153,6 +159,7 @@ fn endpoints(
     skipped
         .iter()
         .for_each(|(kind, skipped)| note_skipped(kind, skipped, diagnostics));
+    // Ids are positions, so the order must not depend on the order of the input.
     endpoints.sort_by(|left, right| {
         (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind))
     });
@@ -233,7 +240,7 @@ fn note_skipped(
     diagnostics.push(Diagnostic::new(Code::SkippedPods, message));
 }
 
-/// An address leads to one endpoint; where it stands at two, no verdict about it can be right.
+/// Refuses an address that two endpoints share, because no verdict about it could be right.
 fn refuse_shared_addresses(endpoints: &[Endpoint], diagnostics: &mut Diagnostics) {
     let mut holders: FxHashMap<IpAddr, &Endpoint> = FxHashMap::default();
 
@@ -277,14 +284,14 @@ fn service_accounts(given: ObjectTable<LabelList>) -> ServiceAccountTable {
     accounts
 }
 
-/// Who may be in a namespace, or have its profile.
+/// Objects that may be in a namespace or use its profile.
 struct NamespaceMembers<'all> {
     endpoints: &'all [Endpoint],
     hosts: &'all [HostEndpoint],
 }
 
 impl NamespaceMembers<'_> {
-    /// What the names of profiles stand for, with where and in whose list they are.
+    /// The references that profile names contain, each with its location and the owner of the list.
     fn profiles(&self) -> impl Iterator<Item = (ProfileName<'_>, Span, &str)> {
         let of_endpoints = self.endpoints.iter().flat_map(|endpoint| {
             let own = endpoint.profiles.names();

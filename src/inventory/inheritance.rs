@@ -1,4 +1,4 @@
-//! Labels that endpoints inherit from the profiles that they list.
+//! Labels that endpoints inherit from their profiles.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use crate::inventory::labels::LabelList;
 use crate::inventory::{Inventory, ProfileList, ProfileName, profile_name};
 
 impl Inventory {
-    /// The labels of a host endpoint as selectors see them: its own, then those of its profiles.
+    /// The labels of a host endpoint as selectors see them: its own labels, then those of its
+    /// profiles.
     pub fn host_endpoint_labels(
         &self,
         own: &[(String, String)],
@@ -17,7 +18,7 @@ impl Inventory {
         effective
     }
 
-    /// Gives the endpoints that list profiles the labels of those.
+    /// Computes the inherited labels of all endpoints that list profiles.
     pub(super) fn inherit(&mut self) {
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for endpoint in endpoints
@@ -34,8 +35,8 @@ impl Inventory {
         self.strings.intern_labels(&labels)
     }
 
-    /// What an endpoint with these profiles inherits: of every label the value of the first profile
-    /// that has it.
+    /// The labels that an endpoint with these profiles inherits. For each label, the first profile
+    /// that has it determines the value.
     fn inherited_labels(&self, profiles: &ProfileList) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {

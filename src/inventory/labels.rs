@@ -1,10 +1,10 @@
-//! The labels that selectors see: an endpoint's own, then those of its namespace, then those of its
-//! service account.
+//! The labels that selectors see: an endpoint's own labels, then those of its namespace, then those
+//! of its service account.
 //!
-//! As Calico does (semantics §3.1), with two additions. A namespace has
-//! `kubernetes.io/metadata.name`, always with its own name, because the API server sets that label
-//! and manifests in Git lack it. And a namespace or service account that is referenced but not in
-//! the input has no labels but those two, which hold its name and are known for sure.
+//! As in Calico (semantics §3.1), with two additions. A namespace always has the label
+//! `kubernetes.io/metadata.name` with its own name, because the API server sets it and manifests in
+//! Git lack it. And a namespace or service account that is referenced but missing from the input
+//! has only the two labels with its name, which are certain.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::name::reserved::{
 };
 use crate::selector::Labels;
 
-/// Key and value, in the order of the keys' text, every key once.
+/// Keys and values, ordered by the keys' text. Every key occurs once.
 pub(super) type LabelList = Box<[(Symbol, Symbol)]>;
 
-/// The effective labels of an endpoint: the first layer that has a key decides, even with an empty
-/// value.
+/// The effective labels of an endpoint. The first layer that contains a key determines the value,
+/// even an empty one.
 #[derive(Debug, Clone, Copy)]
 pub struct EndpointLabels<'inventory> {
     pub(super) strings: &'inventory StringTable,
-    /// Own, namespace, service account.
+    /// Own labels, namespace labels, service account labels.
     pub(super) layers: [&'inventory [(Symbol, Symbol)]; 3],
 }
 
 impl<'inventory> EndpointLabels<'inventory> {
-    /// Every key once with the value that counts, as symbols of the inventory's strings.
+    /// Every key once with its effective value, as symbols of the inventory's strings.
     pub fn symbols(self) -> impl Iterator<Item = (Symbol, Symbol)> {
         self.layers
             .into_iter()
@@ -44,7 +44,7 @@ impl<'inventory> EndpointLabels<'inventory> {
             })
     }
 
-    /// Every key once with the value that counts; own labels first.
+    /// Every key once with its effective value. Own labels come first.
     pub fn iter(self) -> impl Iterator<Item = (&'inventory str, &'inventory str)> {
         self.symbols()
             .map(move |(key, value)| (self.strings.get(key), self.strings.get(value)))
@@ -53,6 +53,7 @@ impl<'inventory> EndpointLabels<'inventory> {
 
 impl Labels for EndpointLabels<'_> {
     fn get(&self, name: &str) -> Option<&str> {
+        // An unknown string is the label of no object.
         let key = self.strings.find(name)?;
         let value = self.layers.iter().find_map(|layer| value_of(layer, key))?;
         Some(self.strings.get(value))
@@ -66,8 +67,8 @@ fn value_of(layer: &[(Symbol, Symbol)], key: Symbol) -> Option<Symbol> {
         .map(|label| label.1)
 }
 
-/// A pod's own labels. Keys that look inherited are dropped, and those that Calico sets win over
-/// the pod's.
+/// A pod's own labels. Keys that look inherited are dropped, and Calico's labels override the
+/// pod's.
 pub(super) fn of_pod(
     own: BTreeMap<String, String>,
     namespace: &str,
@@ -76,14 +77,15 @@ pub(super) fn of_pod(
     of_endpoint(own, namespace, "k8s", Some(service_account))
 }
 
-/// An endpoint's own labels, as [`of_pod`]. One that names no service account may still have the
-/// label, as in Calico.
+/// A workload endpoint's own labels, like [`of_pod`]. An endpoint without a service account may
+/// still have the service account label, as in Calico.
 pub(super) fn of_endpoint(
     mut own: BTreeMap<String, String>,
     namespace: &str,
     orchestrator: &str,
     service_account: Option<&str>,
 ) -> BTreeMap<String, String> {
+    // A pod could otherwise claim labels of a foreign namespace or service account.
     own.retain(|key, _| {
         !key.starts_with(NAMESPACE_PREFIX) && !key.starts_with(SERVICE_ACCOUNT_PREFIX)
     });
@@ -98,7 +100,7 @@ pub(super) fn of_endpoint(
     own
 }
 
-/// A network set's own labels. Unlike a pod's, keys that look inherited stay, as in Calico.
+/// A network set's own labels. In contrast to pods, keys that look inherited stay, as in Calico.
 pub(super) fn of_network_set(
     mut own: BTreeMap<String, String>,
     namespace: &str,
@@ -107,16 +109,17 @@ pub(super) fn of_network_set(
     own
 }
 
-/// What the members of a namespace inherit.
+/// The labels that members of a namespace inherit.
 pub(super) fn from_namespace(
     name: &str,
     mut own: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
+    // The API server sets this label, also over a different value in the manifest.
     own.insert(METADATA_NAME.to_owned(), name.to_owned());
     inherited(NAMESPACE_PREFIX, name, own)
 }
 
-/// What the pods of a service account inherit.
+/// The labels that pods of a service account inherit.
 pub(super) fn from_service_account(
     name: &str,
     own: BTreeMap<String, String>,

@@ -1,19 +1,20 @@
 //! Addresses of pods that are being deleted.
 //!
-//! A pod keeps its address in its object until it is gone, and the network gives it to another one
-//! before. So a pod that is being deleted gives up each address that another endpoint has too.
-//! Where all that have it are being deleted, none of them keeps it: nobody can say whose it is, and
-//! an address of nobody is closed where the node's pod range is known.
+//! A pod object contains its address until it is deleted, but the network may assign the address to
+//! another pod earlier. So a pod that is being deleted gives up each address that another endpoint
+//! has too. If all pods with an address are being deleted, none of them keeps it, because its owner
+//! is unknown. An address without an owner is blocked if the node's pod range is known.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::pods::{InputEndpoint, PodLocation, UnaddressedReason};
 
-/// Takes addresses that others have too from pods that are being deleted, with a note for each.
+/// Removes shared addresses from pods that are being deleted, with a note for each.
 pub(super) fn give_up_shared(given: &mut [InputEndpoint], diagnostics: &mut Diagnostics) {
     let leaving = given.iter().filter(|(_, pod)| pod.value.is_leaving);
     let mut holders: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    // Only addresses of leaving pods are tracked, so a cluster without such pods costs nothing.
     holders.extend(leaving.flat_map(|given| {
         addresses(given)
             .iter()
@@ -63,7 +64,7 @@ fn addresses((_, pod): &InputEndpoint) -> &[IpAddr] {
     }
 }
 
-/// Takes an address from a place; one that has no other is none for packets.
+/// Removes an address. A pod without other addresses becomes unaddressed.
 fn remove_address(place: &mut PodLocation, address: IpAddr) {
     let PodLocation::Addressed { addresses, .. } = place else {
         return;

@@ -1,4 +1,4 @@
-//! The fields we read of the kinds we read. Everything else in them is left alone.
+//! The fields that the inventory reads, by kind. All other fields are ignored.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct LabelledManifest {
     pub(super) metadata: Option<ObjectMetadata>,
 }
 
-/// What every object has.
+/// Metadata of any object.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ObjectMetadata {
     pub(super) name: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct ObjectMetadata {
     pub(super) annotations: BTreeMap<String, TextSize>,
     #[serde(rename = "ownerReferences")]
     pub(super) owners: Option<Vec<OwnerReference>>,
-    /// Set while the object is being deleted; which time does not matter.
+    /// Present while the object is being deleted. The time itself does not matter.
     #[serde(rename = "deletionTimestamp")]
     pub(super) deletion: Option<String>,
 }
@@ -72,7 +72,7 @@ pub(super) struct PodManifest {
     pub(super) status: Option<PodStatus>,
 }
 
-/// Anything that makes pods.
+/// Any workload that creates pods.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WorkloadManifest {
     pub(super) metadata: Option<ObjectMetadata>,
@@ -82,9 +82,9 @@ pub(super) struct WorkloadManifest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkloadSpec {
-    /// What its pods are made from.
+    /// The template of its pods.
     pub(super) template: Option<PodTemplate>,
-    /// What the jobs of a CronJob are made from.
+    /// The template of a CronJob's jobs.
     pub(super) job_template: Option<JobTemplate>,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct PodSpec {
     pub(super) node_name: Option<String>,
     pub(super) host_network: Option<bool>,
     pub(super) service_account_name: Option<String>,
-    /// The name of `serviceAccountName` before Kubernetes 1.0; still read by the API server.
+    /// The name of `serviceAccountName` before Kubernetes 1.0. The API server still accepts it.
     pub(super) service_account: Option<String>,
     pub(super) containers: Option<Vec<ContainerManifest>>,
     pub(super) init_containers: Option<Vec<ContainerManifest>>,

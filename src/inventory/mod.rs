@@ -1,13 +1,13 @@
-//! The cluster as it is: nodes, namespaces, service accounts, and endpoints, which are pods,
-//! workload endpoints, and the pods that workloads will make.
+//! The cluster: nodes, namespaces, service accounts, and endpoints. Endpoints are pods, workload
+//! endpoints, and the pods that workloads will create.
 //!
-//! In: decoded objects, one after another, through [`InventoryBuilder::take`], and the endpoints of
-//! the manifest. Out: [`Inventory`], sorted, with the labels that selectors see. Names, labels,
+//! In: decoded objects, one after another, through [`InventoryBuilder::ingest`], and the endpoints
+//! of the manifest. Out: [`Inventory`], sorted, with the labels that selectors see. Names, labels,
 //! addresses and ports are checked here, once. Absent: policy, selectors, and pods that no packet
-//! will ever be sent to (finished) or that have their node's address (host-networked).
+//! can be addressed to: finished pods, and host-networked pods, which have their node's address.
 //!
-//! Cost: linear in the objects, plus sorting. Every distinct string is in memory once; a pod with
-//! two addresses and eight labels takes some 850 bytes, names and label values of its own included.
+//! Cost: linear in the objects, plus sorting. Every distinct string is in memory once. A pod with
+//! two addresses and eight labels takes about 850 bytes, including its own names and label values.
 
 mod addresses;
 mod builder;

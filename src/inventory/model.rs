@@ -1,4 +1,4 @@
-//! The inventory's types.
+//! Types of the inventory.
 
 use std::{
     collections::BTreeMap,
@@ -14,90 +14,90 @@ use crate::inventory::{
 use crate::net::{Cidr, Protocol};
 use crate::source::{FileId, Span};
 
-/// The cluster as it is. Everything in it is sorted, checked and there once.
+/// The cluster. All content is sorted, checked and free of duplicates.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Namespaces by name: those of the input, and those that endpoints are in.
+    /// Namespaces by name: those in the input, and those of endpoints.
     pub namespaces: BTreeMap<Arc<str>, LabelSource>,
-    /// Service accounts by namespace and name: those of the input, and those that endpoints run as.
+    /// Service accounts by namespace and name: those in the input, and those of endpoints.
     pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, LabelSource>>,
-    /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
+    /// Nodes by name: those in the input, and those of endpoints and host endpoints.
     pub nodes: Vec<ClusterNode>,
     /// Pods, workload endpoints and workloads, by namespace, name and kind. No two share an
-    /// address. Those without an address have policy, and no part in scripts.
+    /// address. Policy applies to endpoints without an address too, but scripts do not contain
+    /// them.
     pub endpoints: Vec<Endpoint>,
-    /// Services of which the input names backends, by namespace and name.
+    /// Services for which the input contains backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, ServiceBackends>,
-    /// Labels that Profile objects give, by name.
+    /// Labels that Profile objects define, by profile name.
     pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) strings: StringTable,
 }
 
-/// A namespace or service account: something that endpoints inherit labels from.
+/// A namespace or service account, from which endpoints inherit labels.
 #[derive(Debug)]
 pub struct LabelSource {
-    /// Where it stands; none when it is only referenced.
+    /// Its location, or `None` if it is only referenced.
     pub span: Option<Span>,
-    /// As its members see them, prefix included.
+    /// The labels that its members inherit, with prefix.
     pub(super) labels: LabelList,
 }
 
-/// A machine that endpoints run on.
+/// A node.
 #[derive(Debug)]
 pub struct ClusterNode {
     /// The name.
     pub name: Arc<str>,
-    /// Where its pods have their addresses, in order; empty when the input does not say.
+    /// The ranges of its pods' addresses, in order. Empty if the input does not contain them.
     pub pod_ranges: Vec<Cidr>,
-    /// Its own addresses, in order, once.
+    /// Its own addresses, sorted and deduplicated.
     pub addresses: Vec<IpAddr>,
     /// The labels of its Node object.
     pub labels: BTreeMap<String, String>,
-    /// Where it stands; none when it is only referenced.
+    /// Its location, or `None` if it is only referenced.
     pub span: Option<Span>,
 }
 
-/// Something that policy applies to: a pod, a workload endpoint, or the pods that a workload will
-/// make.
+/// An endpoint: a pod, a workload endpoint, or the pods that a workload will create.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// What it is.
+    /// Its kind.
     pub kind: EndpointKind,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// Where it runs; every endpoint with an address says so.
+    /// The node on which it runs. Every endpoint with an address has one.
     pub node: Option<NodeId>,
-    /// What it runs as; a workload endpoint may not say.
+    /// Its service account. A workload endpoint may lack one.
     pub service_account: Option<Arc<str>>,
-    /// Its addresses, in order, once; none where nobody knows them yet.
+    /// Its addresses, sorted and deduplicated. Empty if they are not known yet.
     pub addresses: Box<[IpAddr]>,
-    /// Its named ports, in order, once.
+    /// Its named ports, sorted and deduplicated.
     pub ports: Box<[NamedPort]>,
     /// Its profiles.
     pub profiles: ProfileList,
-    /// What made it and keeps it; none for a workload endpoint.
+    /// Its controller, or `None` for a workload endpoint.
     pub owner: Option<PodOwner>,
-    /// What made its owner, where that is certain: the Deployment of a ReplicaSet, the CronJob of a
-    /// Job.
+    /// The controller of its owner, if it is certain: the Deployment of a ReplicaSet, or the
+    /// CronJob of a Job.
     pub workload: Option<PodOwner>,
-    /// Where it stands.
+    /// Its location.
     pub span: Span,
-    /// Its own; see [`Inventory::labels`] for those that count.
+    /// Its own labels. [`Inventory::labels`] returns the effective ones.
     pub(super) labels: LabelList,
-    /// What it has from the profiles that it lists.
+    /// Labels that it inherits from the profiles that it lists.
     pub(super) inherited: LabelList,
 }
 
-/// What an endpoint is.
+/// The kind of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointKind {
     /// A pod.
     Pod,
-    /// A `WorkloadEndpoint` of Calico's.
+    /// A Calico `WorkloadEndpoint`.
     WorkloadEndpoint,
-    /// The pods that a workload of this kind (`Deployment`) will make.
+    /// The pods that a workload of this kind (such as `Deployment`) will create.
     Workload(&'static str),
 }
 
@@ -106,11 +106,11 @@ pub enum EndpointKind {
 pub struct PodOwner {
     /// Its kind, as in manifests.
     pub kind: Arc<str>,
-    /// Its name; it is in the pod's namespace.
+    /// Its name. It is in the pod's namespace.
     pub name: Arc<str>,
 }
 
-/// A port that a pod gives a name. One name may stand for several numbers.
+/// A named port of a pod. One name may have several numbers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedPort {
     /// The name.
@@ -121,15 +121,15 @@ pub struct NamedPort {
     pub number: u16,
 }
 
-/// Position of a node in [`Inventory::nodes`].
+/// Index of a node in [`Inventory::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
-/// Position of an endpoint in [`Inventory::endpoints`].
+/// Index of an endpoint in [`Inventory::endpoints`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(u32);
 
-/// What an id of another inventory stands for: nobody, anywhere.
+/// Stand-in for an id from another inventory: an endpoint without node and addresses.
 static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     kind: EndpointKind::Pod,
     namespace: Arc::default(),
@@ -146,7 +146,7 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     inherited: Box::default(),
 });
 
-/// What an id of another inventory stands for.
+/// Stand-in for an id from another inventory.
 static NO_NODE: LazyLock<ClusterNode> = LazyLock::new(|| ClusterNode {
     name: Arc::default(),
     pod_ranges: Vec::new(),
@@ -156,17 +156,17 @@ static NO_NODE: LazyLock<ClusterNode> = LazyLock::new(|| ClusterNode {
 });
 
 impl Inventory {
-    /// The endpoint of an id of this inventory.
+    /// Returns the endpoint with an id of this inventory.
     pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
         self.endpoints.get(id.index()).unwrap_or(&NO_ENDPOINT)
     }
 
-    /// The node of an id of this inventory.
+    /// Returns the node with an id of this inventory.
     pub fn node(&self, id: NodeId) -> &ClusterNode {
         self.nodes.get(id.index()).unwrap_or(&NO_NODE)
     }
 
-    /// The id of a node.
+    /// Returns the id of the node with a name, or `None` if there is no such node.
     pub fn find_node(&self, name: &str) -> Option<NodeId> {
         self.nodes
             .binary_search_by(|node| (*node.name).cmp(name))
@@ -184,12 +184,12 @@ impl Inventory {
         (0u32..).map(NodeId).zip(&self.nodes)
     }
 
-    /// The strings behind the symbols of labels.
+    /// The table of strings that label symbols refer to.
     pub fn strings(&self) -> &StringTable {
         &self.strings
     }
 
-    /// The labels of an endpoint as selectors see them.
+    /// The effective labels of an endpoint, as selectors see them.
     pub fn labels<'inventory>(
         &'inventory self,
         endpoint: &'inventory Endpoint,
@@ -229,8 +229,8 @@ impl Inventory {
         }
     }
 
-    /// The labels of a network set as selectors see them: its own, then those of its namespace. A
-    /// set without a namespace has its own only.
+    /// The effective labels of a network set, as selectors see them: its own labels, then those of
+    /// its namespace. A set without a namespace has only its own.
     pub fn network_set_labels(
         &self,
         namespace: Option<&str>,
@@ -266,26 +266,26 @@ impl NodeId {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Position in tables that run parallel to [`Inventory::nodes`].
+    /// Index for tables that run parallel to [`Inventory::nodes`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl EndpointId {
-    /// The endpoint at a position of [`Inventory::endpoints`].
+    /// The id of the endpoint at an index of [`Inventory::endpoints`].
     pub fn at(index: u32) -> Self {
         Self(index)
     }
 
-    /// Position in tables that run parallel to [`Inventory::endpoints`].
+    /// Index for tables that run parallel to [`Inventory::endpoints`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl Endpoint {
-    /// How questions write it: `ns/pod`, and `ns/Kind/name` for what is no pod.
+    /// The notation in queries: `ns/pod` for a pod, and `ns/Kind/name` for other endpoints.
     pub fn notation(&self) -> String {
         match self.kind {
             EndpointKind::Pod => self.to_string(),
@@ -300,13 +300,13 @@ impl Endpoint {
         }
     }
 
-    /// What made it, from the nearest on.
+    /// Its controller, and then the controller of that, as far as known.
     pub fn owners(&self) -> impl Iterator<Item = &PodOwner> {
         self.owner.iter().chain(&self.workload)
     }
 
-    /// Whether it is meant by a kind and a name: its own, or those of what made it. No kind is that
-    /// of a pod or workload endpoint. The case of a kind's letters does not count.
+    /// Whether a kind and a name refer to this endpoint: its own, or those of its owners. No kind
+    /// means a pod or workload endpoint. The letter case of the kind is ignored.
     pub fn is_called(&self, namespace: &str, kind: Option<&str>, name: &str) -> bool {
         let is_so = match kind {
             None => {
@@ -339,7 +339,7 @@ impl EndpointKind {
         }
     }
 
-    /// What it is, for messages.
+    /// The kind in messages.
     pub fn label(self) -> &'static str {
         match self {
             EndpointKind::Pod => "pod",
@@ -364,7 +364,7 @@ impl fmt::Display for NamedPort {
 }
 
 impl fmt::Display for Inventory {
-    /// A line for each thing, and one for each list that it has.
+    /// One line for each object, and one for each list in it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {
             writeln!(out, "node {}", node.name)?;

@@ -1,4 +1,4 @@
-//! The objects of one kind, each kept once.
+//! A table of the objects of one kind, each stored once.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -16,7 +16,7 @@ pub(super) struct ObjectTable<T> {
     pub(super) known: BTreeMap<ObjectKey, Spanned<T>>,
 }
 
-/// Namespace and name; the namespace is empty for what has none.
+/// Namespace and name. The namespace is empty for cluster-wide objects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ObjectKey {
     pub(super) namespace: Arc<str>,
@@ -31,8 +31,8 @@ impl<T: PartialEq> ObjectTable<T> {
         }
     }
 
-    /// Adds an object that was read without complaint. The same again is welcome; another of the
-    /// same name is not.
+    /// Adds an object that was read without errors. An equal object may be added again; another
+    /// object with the same name is an error.
     pub(super) fn add(
         &mut self,
         read: Option<(ObjectKey, T)>,

@@ -1,4 +1,4 @@
-//! One pod: what it says, checked.
+//! Reads and checks pods.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -15,8 +15,8 @@ use crate::name::NameForm;
 use crate::net::Protocol;
 use crate::source::Spanned;
 
-/// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else
-/// they differ.
+/// The relevant fields of a pod or another endpoint. Two pods that are equal here count as one,
+/// even if they differ elsewhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PodFields {
     pub(super) kind: EndpointKind,
@@ -25,14 +25,14 @@ pub(super) struct PodFields {
     pub(super) ports: Box<[NamedPort]>,
     pub(super) profiles: ProfileList,
     pub(super) owner: Option<PodOwner>,
-    /// What made the owner, where that is certain.
+    /// The controller of the owner, if it is certain.
     pub(super) workload: Option<PodOwner>,
     pub(super) labels: LabelList,
     /// Whether it is being deleted.
     pub(super) is_leaving: bool,
 }
 
-/// A pod or another endpoint, by namespace and name.
+/// A pod or another endpoint, with namespace and name.
 pub(super) type InputEndpoint = (ObjectKey, Spanned<PodFields>);
 
 /// Where packets for a pod go.
@@ -42,15 +42,15 @@ pub(super) enum PodLocation {
         node: Arc<str>,
         addresses: Box<[IpAddr]>,
     },
-    /// Nobody knows yet.
+    /// The location is not known yet.
     Open(UnaddressedReason),
-    /// Nowhere, or to its node.
+    /// No packet can be addressed to the pod, or the packet goes to its node.
     Nowhere(UnaddressedReason),
-    /// Wherever the pods of this template will be.
+    /// To the locations of the pods of this template, which are not known.
     Template,
 }
 
-/// Why a pod is no addressable endpoint; the first reason that holds.
+/// Why a pod is not an addressable endpoint. The first reason that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UnaddressedReason {
     Finished,
@@ -61,7 +61,7 @@ pub(super) enum UnaddressedReason {
 }
 
 impl PodLocation {
-    /// The node of an addressable pod.
+    /// The node of an addressable pod, or `None`.
     pub(super) fn node(&self) -> Option<&Arc<str>> {
         match self {
             PodLocation::Addressed { node, .. } => Some(node),
@@ -82,10 +82,10 @@ impl UnaddressedReason {
     }
 }
 
-/// Phases of pods that have given their address back (Calico also counts `Completed`).
+/// Phases of pods that have released their address (Calico also uses `Completed`).
 const FINISHED: [&str; 3] = ["Succeeded", "Failed", "Completed"];
 
-/// Checks a pod; one that is wrong anywhere is reported and gives none.
+/// Reads and checks a pod. If anything in it is wrong, reports that and returns `None`.
 pub(super) fn read(
     key: &ObjectKey,
     own: BTreeMap<String, String>,
@@ -116,7 +116,7 @@ pub(super) fn read(
     })
 }
 
-/// The controller among the owners of a pod.
+/// The owner of a pod that is its controller.
 pub(super) fn owner(
     owners: Option<Vec<manifests::OwnerReference>>,
     strings: &mut StringTable,
@@ -131,12 +131,11 @@ pub(super) fn owner(
     })
 }
 
-/// The label by which the controller of Deployments tells the pods of one template from those of
-/// another.
+/// The label with which the Deployment controller distinguishes the pods of different templates.
 pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// The Deployment of a ReplicaSet whose name is a Deployment's and the hash of the template behind
-/// it, as the Deployment's controller names them.
+/// The Deployment of a ReplicaSet. The Deployment controller names a ReplicaSet after the
+/// Deployment and the hash of its template. Returns `None` if the name does not have that form.
 pub(super) fn deployment(
     owner: &PodOwner,
     hash: Option<&str>,
@@ -154,7 +153,7 @@ pub(super) fn deployment(
     })
 }
 
-/// What pods of one template have in common.
+/// Properties that all pods of one template share.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TemplateFields {
     pub(super) service_account: Arc<str>,
@@ -162,7 +161,7 @@ pub(super) struct TemplateFields {
     pub(super) labels: LabelList,
 }
 
-/// Checks the part of a pod that does not depend on where it runs.
+/// Reads and checks the part of a pod that does not depend on its location.
 pub(super) fn template(
     key: &ObjectKey,
     own: BTreeMap<String, String>,
@@ -184,7 +183,7 @@ pub(super) fn template(
     })
 }
 
-/// The text of a field; the API server does not tell an empty one from an absent one.
+/// The text of a field. The API server does not distinguish empty from absent text.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
@@ -202,9 +201,11 @@ fn place(
     {
         return Some(PodLocation::Nowhere(UnaddressedReason::Finished));
     }
+    // The address belongs to the node, so policy for pods must not apply to it.
     if spec.host_network == Some(true) {
         return Some(PodLocation::Nowhere(UnaddressedReason::HostNetwork));
     }
+    // Without a node there is no script that could contain the pod.
     let Some(node) = given(spec.node_name) else {
         return Some(PodLocation::Open(UnaddressedReason::Unscheduled));
     };
@@ -220,7 +221,7 @@ fn place(
     }
 }
 
-/// `podIPs`, else `podIP`.
+/// Addresses from `podIPs`, or else from `podIP`.
 fn addresses(status: manifests::PodStatus, check: &mut MetadataCheck<'_>) -> Option<Box<[IpAddr]>> {
     let mut texts: Vec<String> = status
         .pod_ips
@@ -229,10 +230,12 @@ fn addresses(status: manifests::PodStatus, check: &mut MetadataCheck<'_>) -> Opt
         .filter_map(|entry| given(entry.ip))
         .collect();
 
+    // The API server fills in both fields. Handwritten manifests may contain only one.
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
 
+    // Checks all addresses before it stops, so that every mistake is reported.
     let addresses: Vec<Option<IpAddr>> = texts
         .iter()
         .map(|text| address("pod", text, check))
@@ -244,7 +247,7 @@ fn addresses(status: manifests::PodStatus, check: &mut MetadataCheck<'_>) -> Opt
     Some(addresses.into_boxed_slice())
 }
 
-/// The ports that have a name, of containers and init containers.
+/// The named ports of containers and init containers.
 fn named_ports(
     spec: &manifests::PodSpec,
     strings: &mut StringTable,

@@ -1,36 +1,36 @@
-//! The profiles of endpoints: by what an endpoint inherits labels, and what decides behind the
+//! Profiles of endpoints. They determine which labels an endpoint inherits, and decide after the
 //! tiers.
 
 use std::sync::Arc;
 
 use crate::source::SpannedString;
 
-/// The profiles of an endpoint, first asked first.
+/// The profiles of an endpoint, in order of evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProfileList {
-    /// Its namespace's and its service account's, as every pod has them. The first allows
+    /// The profiles that every pod has: its namespace's and its service account's. The first allows
     /// everything.
     OfPod,
-    /// Those that it names.
+    /// The profiles that the endpoint lists.
     Listed(Box<[Arc<str>]>),
 }
 
-/// What the name of a profile stands for.
+/// The meaning of a profile name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfileName<'name> {
-    /// `kns.<namespace>`: has the namespace's labels, and allows everything.
+    /// `kns.<namespace>`: has the labels of the namespace, and allows everything.
     Namespace(&'name str),
-    /// `ksa.<namespace>.<service account>`: has the service account's labels, and no rule.
+    /// `ksa.<namespace>.<service account>`: has the labels of the service account, and no rules.
     ServiceAccount(&'name str, &'name str),
-    /// The one that is built in, and allows everything.
+    /// The built-in profile that allows everything.
     AllowAll,
-    /// A Profile object's.
+    /// A Profile object.
     Named(&'name str),
 }
 
 const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 
-/// Takes the name of a profile apart. The name of a namespace has no dot.
+/// Parses the name of a profile. The name of a namespace contains no dot.
 pub fn profile_name(name: &str) -> ProfileName<'_> {
     let account = name
         .strip_prefix("ksa.")
@@ -44,7 +44,7 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
 }
 
 impl ProfileList {
-    /// Those of an endpoint that lists them.
+    /// The profiles of an endpoint that lists them.
     pub fn named(names: &[SpannedString]) -> Self {
         ProfileList::Listed(
             names
@@ -54,7 +54,7 @@ impl ProfileList {
         )
     }
 
-    /// The names that are listed.
+    /// The listed names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let listed = match self {
             ProfileList::OfPod => &[][..],

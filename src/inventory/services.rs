@@ -1,6 +1,8 @@
-//! Services: who answers for them. Backends come from `EndpointSlice`s or, for a service that has
-//! none in the input, from its `EndpointsManifest`. Readiness does not count (semantics §6.2), and
-//! cluster addresses never do: by the time a packet meets policy it bears a backend's.
+//! Services and their backends.
+//!
+//! Backends come from `EndpointSlice` objects. For a service without any in the input, they come
+//! from its `Endpoints` object. Readiness does not count (semantics §6.2). Cluster addresses do not
+//! count either, because a packet already has a backend's address when it reaches policy.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +15,7 @@ use crate::inventory::objects::{ObjectKey, ObjectTable};
 use crate::inventory::{addresses, manifests};
 use crate::net::Protocol;
 
-/// Namespace and name of a service.
+/// Key of a service: namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
     /// The namespace.
@@ -22,19 +24,19 @@ pub struct ServiceKey {
     pub name: String,
 }
 
-/// Who answers for a service.
+/// The backends of a service.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ServiceBackends {
-    /// Addresses of all backends, in order, once.
+    /// Addresses of all backends, sorted and deduplicated.
     pub addresses: Vec<IpAddr>,
-    /// Address, protocol and port of all backends, in order, once.
+    /// Address, protocol and port of all backends, sorted and deduplicated.
     pub ports: Vec<(IpAddr, Protocol, u16)>,
 }
 
-/// Label of an `EndpointSlice` that names its service.
+/// Label of an `EndpointSlice` that contains the name of its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// The service that a slice belongs to and its backends; none for a slice of no service.
+/// The service of a slice and its backends, or `None` for a slice without a service.
 pub(super) type SliceBackends = Option<(String, ServiceBackends)>;
 
 impl fmt::Display for ServiceKey {
@@ -43,7 +45,7 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// What an `EndpointSlice` says.
+/// Reads the backends in an `EndpointSlice`.
 pub(super) fn read_slice(
     slice: manifests::EndpointSlice,
     labels: &BTreeMap<String, String>,
@@ -67,7 +69,7 @@ pub(super) fn read_slice(
     Some(Some((service.clone(), backends)))
 }
 
-/// What `EndpointsManifest` say.
+/// Reads the backends in an `Endpoints` object.
 pub(super) fn read_endpoints(
     endpoints: manifests::EndpointsManifest,
     check: &mut MetadataCheck<'_>,
@@ -86,7 +88,7 @@ pub(super) fn read_endpoints(
     Some(service)
 }
 
-/// Every address with every port.
+/// All combinations of address and port.
 fn backends(
     texts: &[String],
     ports: &[manifests::EndpointPortManifest],
@@ -94,6 +96,8 @@ fn backends(
 ) -> Option<ServiceBackends> {
     let addresses = texts
         .iter()
+        // One wrong address makes the whole object wrong. A partial set of backends could widen or
+        // break a rule.
         .map(|text| addresses::address("service", text, check))
         .collect::<Option<Vec<_>>>()?;
     let ports = ports
@@ -119,7 +123,7 @@ fn backends(
     Some(service)
 }
 
-/// A port's protocol and number; a port without a number says nothing.
+/// Protocol and number of a port. A port without a number is ignored.
 #[expect(
     clippy::option_option,
     reason = "outer: whether it is valid; inner: whether it is there"
@@ -165,8 +169,8 @@ impl ServiceBackends {
     }
 }
 
-/// All services. Slices of one service count together; `EndpointsManifest` count where there is no
-/// slice.
+/// All services. Slices of one service are merged. `Endpoints` objects are used only if the service
+/// has no slice.
 pub(super) fn services(
     slices: ObjectTable<SliceBackends>,
     endpoints: ObjectTable<ServiceBackends>,
@@ -192,6 +196,7 @@ pub(super) fn services(
                 namespace: text(namespace),
                 name: text(name),
             })
+            // Kubernetes keeps slices for the same backends, so `Endpoints` would only repeat them.
             .or_insert(backends.value);
     }
 

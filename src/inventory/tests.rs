@@ -9,7 +9,7 @@ use crate::manifest::Manifest;
 use crate::selector::Labels;
 use crate::source::SourceFiles;
 
-/// The inventory of objects, read as one JSON list.
+/// Builds an inventory from objects, read as one JSON list.
 pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
     let mut files = SourceFiles::default();
     files
@@ -55,7 +55,7 @@ fn node(name: &str, ranges: &[&str]) -> Value {
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDRs": ranges}})
 }
 
-/// A value with another value at a path, or without one.
+/// A copy of an object with another value at a path, or without the value.
 fn with(mut object: Value, path: &str, value: Value) -> Value {
     let (parent, field) = path.rsplit_once('/').unwrap();
     let parent = object.pointer_mut(parent).unwrap().as_object_mut().unwrap();
@@ -293,7 +293,7 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
     assert_eq!(note.message, expected);
 }
 
-/// A pod that is being deleted gives its addresses up, so nothing but a time says so.
+/// A pod that is being deleted gives up its addresses, so only a valid time may indicate that.
 #[test]
 fn a_deletion_timestamp_is_a_time() {
     let is_refused = |value: &Value| {
@@ -432,7 +432,7 @@ fn two_pods_with_one_address_are_refused_with_both_places() {
     assert!(!codes(&found).contains(&"duplicate-address"));
 }
 
-/// Each object is refused with its code alone, and the inventory stays empty.
+/// Checks that each object is refused with only its code, and that the inventory stays empty.
 fn are_refused(cases: &[(Value, &str)]) {
     for (object, code) in cases {
         let (inventory, found) = read(std::slice::from_ref(object));
@@ -816,7 +816,7 @@ fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
     }
 }
 
-/// Texts that are no label, no key and no owner.
+/// Texts that are neither a label nor a key nor an owner.
 const HOSTILE: [&str; 9] = [
     "=HYPERLINK(\"http://evil.example/\")",
     "x\u{1b}]0;pwned\u{7}",
@@ -829,8 +829,8 @@ const HOSTILE: [&str; 9] = [
     "-",
 ];
 
-/// Objects of every kind that is read, with the path of their metadata, and of that of the pods
-/// they make.
+/// Objects of every kind that is read, with the path of their metadata, and that of the metadata of
+/// the pods they create.
 fn objects_with_metadata() -> Vec<(Value, &'static str)> {
     let object = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "prod"}});
     let template = |metadata: Value| json!({"metadata": metadata, "spec": {"containers": []}});

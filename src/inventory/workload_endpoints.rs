@@ -1,4 +1,4 @@
-//! Endpoints that say themselves what they are, among the pods.
+//! Adds Calico's workload endpoints, which describe themselves, to the pods.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::manifest::WorkloadEndpoint;
 use crate::net::Cidr;
 use crate::source::{Spanned, SpannedString};
 
-/// The endpoints, checked; one that is wrong is reported and left out.
+/// Checks the endpoints. Wrong ones are reported and omitted.
 pub(super) fn read(
     written: &[WorkloadEndpoint],
     strings: &mut StringTable,
@@ -99,7 +99,7 @@ fn endpoint(
     Some((key, Spanned::new(pod, metadata.name.span)))
 }
 
-/// The address of a network, which must be one.
+/// The address of a network, which must be a single address.
 fn address(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<std::net::IpAddr> {
     let network = Cidr::parse_strict(&text.value)
         .ok()

@@ -1,4 +1,5 @@
-//! Workloads: what makes pods. They say what those pods will be, but not where.
+//! Workloads, which create pods. They determine the labels and ports of those pods, but not where
+//! they run.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,25 +14,25 @@ use crate::inventory::{
 };
 use crate::source::Spanned;
 
-/// Workloads of every kind.
+/// Workloads by kind.
 pub(super) type InputWorkloads = BTreeMap<InventoryKind, ObjectTable<WorkloadSource>>;
 
-/// A workload and what made it.
+/// A workload and its controller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WorkloadSource {
     pub(super) made: WorkloadFields,
     pub(super) owner: Option<PodOwner>,
 }
 
-/// What counts of a workload.
+/// The relevant fields of a workload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WorkloadFields {
     Pods(TemplateFields),
-    /// Its pods have the addresses of their nodes, and are no endpoints.
+    /// Its pods use the addresses of their nodes, so they are not endpoints.
     OnHosts,
 }
 
-/// Checks a workload; one that is wrong anywhere is reported and gives none.
+/// Reads and checks a workload. If anything in it is wrong, reports that and returns `None`.
 pub(super) fn read(
     key: &ObjectKey,
     spec: Option<manifests::WorkloadSpec>,
@@ -59,8 +60,8 @@ pub(super) fn read(
     })
 }
 
-/// The workloads whose pods are endpoints, as one endpoint each; and a note that none of them has
-/// an address.
+/// The workloads whose pods are endpoints, as one endpoint each. Notes that none of them has an
+/// address.
 pub(super) fn endpoints(
     given: InputWorkloads,
     diagnostics: &mut Diagnostics,
@@ -70,6 +71,8 @@ pub(super) fn endpoints(
     for (kind, objects) in given {
         for (key, Spanned { value, span }) in objects.known {
             match value.made {
+                // Counted for the note only: policy for pods does not apply to the addresses of
+                // nodes.
                 WorkloadFields::OnHosts => on_hosts += 1,
                 WorkloadFields::Pods(template) => {
                     endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span)))
@@ -82,7 +85,7 @@ pub(super) fn endpoints(
     endpoints
 }
 
-/// Tells pods what made their owners, where these are in the input and say so.
+/// Records for each pod the controller of its owner, if the input contains the owner.
 pub(super) fn tell_pods(given: &InputWorkloads, pods: &mut ObjectTable<PodFields>) {
     for (key, pod) in &mut pods.known {
         let Some(owner) = &pod.value.owner else {
@@ -99,6 +102,7 @@ pub(super) fn tell_pods(given: &InputWorkloads, pods: &mut ObjectTable<PodFields
         let maker = of_kind
             .and_then(|objects| objects.known.get(&own))
             .and_then(|found| found.value.owner.clone());
+        // An owner in the input is certain; the name of a ReplicaSet is only a hint.
         pod.value.workload = maker.or(pod.value.workload.take());
     }
 }
