@@ -1,10 +1,10 @@
-//! Palisade compiles network policy, written in the Calico and Kubernetes policy languages, to
-//! `ipset` and `iptables` scripts for each node of a cluster.
+//! Palisade compiles network policy (Calico and Kubernetes) to `ipset` and `iptables` scripts for
+//! each node of a cluster.
 //!
-//! Data goes one way, from room to room in the order below, and a room names only rooms above it (a
-//! test sees to that).
+//! Data flows in one direction, from room to room, in the order below. A room uses only rooms above
+//! it. A test checks this.
 
-// ground: no stage, anyone may use
+// ground: not a stage; every room may use these
 pub mod source;
 pub mod output;
 pub mod diagnostic;
@@ -23,7 +23,7 @@ pub mod options;
 pub mod lower;
 pub mod render;
 pub mod bundle;
-// scripts, of bundles and of tools
+// scripts: shared by the bundle reader and the tools
 pub mod ruleset;
 // ask
 pub mod packet;
@@ -59,18 +59,22 @@ use resolve::ResolvedPolicy;
 use ruleset::{CheckedScripts, ScriptError};
 use source::SourceFiles;
 
-/// The input of a compile, read and checked.
+/// The checked input of a compile.
 #[derive(Debug)]
 pub struct Input {
-    /// All policy, in the order of evaluation.
+    /// All policies, in order of evaluation.
     pub policies: PolicySet,
     /// The cluster.
     pub inventory: Inventory,
-    /// Digest of both: equal where they are, however the input was written.
+    /// Digest of policies and inventory. Equal policies and inventory have equal digests, whatever
+    /// the layout of the input files.
     pub digest: String,
 }
 
-/// Texts to checked policy and inventory. The result may be used when `diagnostics` has no errors.
+/// Reads manifests and builds the policies and the inventory.
+///
+/// The result is valid only if `diagnostics` has no errors afterwards. With errors it holds what
+/// could be read.
 pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diagnostics) -> Input {
     let mut manifest = manifest::ManifestReader::default();
     let mut inventory = inventory::InventoryBuilder::default();
@@ -95,10 +99,11 @@ pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diag
     }
 }
 
-/// Compiles the scripts of every node of a cluster, in the order of their names.
+/// Compiles the scripts of every node of a cluster, ordered by node name.
 ///
-/// `files` are manifests: policies of Calico and Kubernetes, and the objects of the cluster (nodes, pods,
-/// namespaces, service accounts and so on). Staged policies are not enforced, and the templates are Palisade's own.
+/// `files` are manifests: Calico and Kubernetes policies, and the objects of the cluster (nodes,
+/// pods, namespaces, service accounts and so on). Staged policies are not enforced. The built-in
+/// templates are used.
 ///
 /// ```
 /// use palisade::options::CompileOptions;
@@ -118,11 +123,11 @@ pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diag
 /// assert!(node.scripts.sets.contains("create pal-s4-sa-api-servic-"));
 /// ```
 ///
-/// Cost: that of reading, and for each node that of [`lower::to_chains`].
+/// Cost: reading the input once, plus [`lower::to_chains`] for each node.
 ///
 /// # Errors
-/// If the input has an error, or a limit of the kernel refuses the scripts of a node. The diagnostics say
-/// where, and have the warnings too.
+/// Returns the diagnostics, warnings included, if the input has an error or if the scripts of a
+/// node exceed a kernel limit.
 pub fn compile_cluster(
     files: &SourceFiles,
     options: &CompileOptions,
@@ -155,11 +160,12 @@ pub fn compile_cluster(
     Ok(parts)
 }
 
-/// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which
-/// `diagnostics` then says.
+/// Compiles resolved policy to the scripts of one node. Returns `None` if the scripts exceed a
+/// kernel limit; `diagnostics` then holds the reason.
 ///
 /// # Errors
-/// When a template of the user's does not render, or adds what no script may hold.
+/// Returns an error if a user's template does not render, or adds text that a script may not
+/// contain.
 pub fn compile(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -184,7 +190,8 @@ pub fn compile(
     )))
 }
 
-/// Templates can add to scripts; palisade's own rules are never refused.
+/// The diagnostic for a script that the strict reader refuses. Only a user's template can cause
+/// this: the reader accepts all rules that Palisade generates.
 fn refused_script(node: &str, refused: &ScriptError) -> Diagnostic {
     let message =
         format!("what was rendered for node `{node}` is no script of a bundle: {refused}");
