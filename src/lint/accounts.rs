@@ -1,5 +1,5 @@
-//! `default-service-account`: `default` is nobody's identity, since every pod has it that names
-//! none.
+//! `default-service-account`: the account `default` identifies no workload, because every pod
+//! without an explicit service account has it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::policy::{Policy, SelectorId};
 use crate::resolve::ResolvedPolicy;
 use crate::selector::{Expr, LabelTest};
 
-/// The service account of pods that name none.
+/// The service account of pods that do not name one.
 const DEFAULT: &str = "default";
 
 pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_>) {
@@ -64,7 +64,8 @@ fn nameless<'input>(resolved: &ResolvedPolicy<'input>) -> DefaultAccountPods<'in
     nameless
 }
 
-/// Once for each namespace: pods without an account of their own, where rules tell accounts apart.
+/// The finding for pods without their own service account in a namespace whose rules distinguish
+/// service accounts. Reported once per namespace.
 fn beside(
     policy: &Policy,
     place: &SelectorUse<'_>,
@@ -90,7 +91,7 @@ fn beside(
     )
 }
 
-/// What a selector asks of service accounts.
+/// Which labels of service accounts a selector tests.
 #[derive(Debug, Clone, Copy, Default)]
 struct AccountQuery {
     by_account: bool,

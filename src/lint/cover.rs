@@ -1,4 +1,4 @@
-//! Whether one rule matches every packet that another matches, whoever is in the cluster.
+//! Whether one rule matches every packet that another rule matches, in any cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,14 @@ use crate::policy::{
 };
 use crate::selector;
 
-/// Pairs of prefixes that are compared; beyond that nothing is proven of two rules.
+/// Maximum number of prefix pairs that are compared. Beyond that, nothing is proven about the two
+/// rules.
 const MOST_PAIRS: usize = 10_000;
 
-/// Compares rules, and remembers what it proved about selectors.
+/// Compares rules and caches proofs about selectors.
 pub(super) struct RuleCover<'input> {
     selectors: &'input SelectorTable,
-    /// Of a narrow and a wide selector, whether the one implies the other.
+    /// For a narrow and a wide selector, whether the first implies the second.
     implied: BTreeMap<(SelectorId, SelectorId), bool>,
 }
 
@@ -27,8 +28,9 @@ impl<'input> RuleCover<'input> {
         }
     }
 
-    /// Whether it is proven that `wide` matches all that `narrow` matches.
+    /// Whether it is proven that `wide` matches everything that `narrow` matches.
     pub(super) fn covers(&mut self, wide: &Rule, narrow: &Rule) -> bool {
+        // A mesh may deny what a rule with HTTP conditions allows, so such a rule covers nothing.
         !wide.http
             && (wide.families == RuleFamilies::Both || wide.families == narrow.families)
             && covers_protocol(wide.protocol, narrow.protocol)
@@ -39,7 +41,7 @@ impl<'input> RuleCover<'input> {
             && self.covers_members(&wide.destination, &narrow.destination)
     }
 
-    /// The part about who has the address.
+    /// Compares the conditions on the owner of the address.
     fn covers_members(&mut self, wide: &RulePeer, narrow: &RulePeer) -> bool {
         let selected = match (wide.selected, narrow.selected) {
             (PeerSelection::Anyone, _) => true,
@@ -57,6 +59,7 @@ impl<'input> RuleCover<'input> {
     fn implies(&mut self, narrow: SelectorId, wide: SelectorId) -> bool {
         let selectors = self.selectors;
         let prove = || {
+            // Labels of nodes and of endpoints are different labels with the same names.
             selectors.domain(narrow) == selectors.domain(wide)
                 && selector::implies(selectors.get(narrow), selectors.get(wide))
         };
@@ -82,7 +85,7 @@ fn covers_icmp(wide: IcmpMatch, narrow: IcmpMatch) -> bool {
     }
 }
 
-/// The parts about prefixes, service and ports.
+/// Compares the conditions on prefixes, service and ports.
 fn covers_address(wide: &RulePeer, narrow: &RulePeer) -> bool {
     let service = wide.service.is_none() || wide.service == narrow.service;
     service && covers_nets(wide, narrow) && covers_ports(wide, narrow)
@@ -124,13 +127,13 @@ fn covers_ports(wide: &RulePeer, narrow: &RulePeer) -> bool {
         (PortCondition::In(wide), PortCondition::In(narrow)) => holds(wide, narrow),
         (PortCondition::In(_), PortCondition::Any) => false,
     };
-    // whose ports of a name are excluded may depend on who is selected, and one address may belong
-    // to several
+    // An excluded port name depends on the selected endpoints, and several endpoints may share an
+    // address. So the exclusions are comparable only if both sides select the same endpoints.
     let comparable = wide.not_ports.names.is_empty() || wide.selected == narrow.selected;
     included && comparable && holds(&narrow.not_ports, &wide.not_ports)
 }
 
-/// Whether one list has every port of another. Both have their ranges merged.
+/// Whether `list` contains every port of `other`. The ranges of both are merged.
 fn holds(list: &PortList, other: &PortList) -> bool {
     let range = |inner: &PortRange| {
         list.numbers

@@ -1,4 +1,4 @@
-//! `no-dns`: endpoints whose egress is isolated, and that may ask nobody for a name.
+//! `no-dns`: endpoints with isolated egress that cannot reach any DNS server.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::policy::{
 };
 use crate::resolve::ResolvedPolicy;
 
-/// Where DNS servers listen.
+/// The DNS port.
 const DNS: u16 = 53;
 
-/// A policy that speaks about egress, and its place in the order of evaluation.
+/// A policy that applies to egress, and its position in the order of evaluation.
 #[derive(Clone, Copy)]
 struct EgressPolicy<'input> {
     order: usize,
@@ -41,6 +41,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
             });
     }
 
+    // By class, because endpoints of one class get the same verdicts.
     for (selectors, (first, count)) in classes(resolved) {
         let mut applied: Vec<EgressPolicy<'_>> = selectors
             .iter()
@@ -48,6 +49,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
             .flatten()
             .copied()
             .collect();
+        // The order of the selectors is not the order of evaluation.
         applied.sort_by_key(|egress| egress.order);
         if let Some(policy) = deaf(&applied) {
             findings.push(finding(policy, first, count));
@@ -55,7 +57,7 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
     }
 }
 
-/// Endpoints that agree on all policies: one of them, and how many there are.
+/// Classes of endpoints with the same policies: one example each, and their number.
 fn classes<'run>(
     resolved: &'run ResolvedPolicy<'_>,
 ) -> BTreeMap<&'run [SelectorId], (&'run Endpoint, usize)> {
@@ -69,8 +71,8 @@ fn classes<'run>(
     classes
 }
 
-/// The first policy of the tier in which all questions to DNS servers end; none when some may get
-/// through.
+/// The first policy of the tier in which all queries to DNS servers end, or `None` if some queries
+/// may pass.
 fn deaf<'input>(applied: &[EgressPolicy<'input>]) -> Option<&'input Policy> {
     for tier in applied.chunk_by(|left, right| left.tier.name == right.tier.name) {
         let mut rules = tier
@@ -92,7 +94,7 @@ fn deaf<'input>(applied: &[EgressPolicy<'input>]) -> Option<&'input Policy> {
     None
 }
 
-/// Whether a rule may match a question to some DNS server.
+/// Whether a rule may match a query to a DNS server.
 fn may_ask(rule: &Rule) -> bool {
     let is_udp = match rule.protocol {
         ProtocolMatch::Any => true,

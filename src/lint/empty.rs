@@ -1,4 +1,5 @@
-//! `selector-matches-nothing` and `empty-peer`: what nobody of today's inventory fits.
+//! `selector-matches-nothing` and `empty-peer`: selectors that match nothing in the current
+//! inventory.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ pub(super) fn lint(
         return;
     }
 
+    // Shared by all findings, because the first advice counts the labels of the whole inventory.
     let known = LabelIndex::new(resolved.inventory);
     for (_, policy) in resolved.policies.policies() {
         let live = live(resolved, policy);
@@ -35,7 +37,7 @@ pub(super) fn lint(
     }
 }
 
-/// The finding about one selector, if it selects nobody.
+/// The finding about a selector, if it selects nothing.
 fn nobody(
     resolved: &ResolvedPolicy<'_>,
     policy: &Policy,
@@ -70,8 +72,8 @@ fn selects_somebody(resolved: &ResolvedPolicy<'_>, id: SelectorId) -> bool {
     !members.is_empty() || !members.nodes.is_empty()
 }
 
-/// The rules that can match somebody today. One Kubernetes rule is several of ours, and does if one
-/// of them does.
+/// The rules that can match current endpoints. A Kubernetes rule becomes several checked rules with
+/// one number; it can match if one of these can.
 fn live(resolved: &ResolvedPolicy<'_>, policy: &Policy) -> RuleNumbers {
     let is_live = |peer: &RulePeer| {
         let selects = match peer.selected {
@@ -98,7 +100,7 @@ fn has_backends(resolved: &ResolvedPolicy<'_>, peer: &RulePeer) -> bool {
         .is_some_and(|service| !service.addresses.is_empty() || !service.ports.is_empty())
 }
 
-/// `empty-peer`, of services.
+/// `empty-peer`, for services.
 fn without_backends(
     resolved: &ResolvedPolicy<'_>,
     policy: &Policy,

@@ -1,5 +1,5 @@
-//! What the endpoints and workloads of today have, for advice about selectors that none of them
-//! fits.
+//! The labels of current endpoints and workloads, for advice about selectors that match none of
+//! them.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use crate::inventory::{EndpointLabels, Inventory};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::selector::{Expr, LabelTest};
 
-/// The labels of endpoints and workloads with all of their values, counted when first asked for.
+/// The labels of endpoints and workloads with all of their values. Computed on demand.
 pub(super) struct LabelIndex<'input> {
     inventory: &'input Inventory,
     values: OnceCell<BTreeMap<&'input str, BTreeSet<&'input str>>>,
@@ -25,8 +25,8 @@ impl<'input> LabelIndex<'input> {
         }
     }
 
-    /// Why a selector fits nobody: the first thing it asks for that nobody has, and what is near to
-    /// that.
+    /// Advice for a selector that matches nothing: the first label or value that no object has, and
+    /// a similar one that exists.
     pub(super) fn advice(&self, expr: &Expr) -> Option<String> {
         match expr {
             Expr::And(parts) => parts.iter().find_map(|part| self.advice(part)),
@@ -94,7 +94,7 @@ impl<'input> LabelIndex<'input> {
     }
 }
 
-/// Who has a label, and its name there.
+/// The kind of object that a label belongs to, and its name there.
 fn owner(name: &str) -> (&'static str, &str) {
     match (
         name.strip_prefix(NAMESPACE_PREFIX),

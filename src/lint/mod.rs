@@ -1,12 +1,12 @@
-//! What is valid and questionable: policy that does something else than its author may think, or
-//! nothing.
+//! Lints: finds policy that is valid but questionable, because it has no effect or another effect
+//! than its author may expect.
 //!
-//! In: [`ResolvedPolicy`] policy, and which lints are on. Out: findings, each with a code, a place
-//! in the user's file and advice. Absent: refusing anything, and changing anything; a render does
-//! not come here.
+//! In: [`ResolvedPolicy`], and which lints are enabled. Out: findings, each with a code, a location
+//! in the user's file and advice. Absent: refusing or changing anything. A render does not run
+//! lints.
 //!
-//! Cost: every selector is looked at once, and every policy and rule a bounded number of times;
-//! endpoints are counted by class.
+//! Cost: every selector is examined once, and every policy and rule a bounded number of times.
+//! Endpoints are counted by class.
 
 mod accounts;
 mod cover;
@@ -27,16 +27,16 @@ use crate::policy::{PeerSelection, Policy, Rule, SelectorId};
 use crate::resolve::ResolvedPolicy;
 use crate::source::Span;
 
-/// Whether a lint's findings are told.
+/// Whether findings of a lint are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LintLevel {
-    /// No.
+    /// They are not reported.
     Allow,
-    /// Yes.
+    /// They are reported.
     Deny,
 }
 
-/// Every lint, and its level where nobody says otherwise.
+/// Every lint with its default level.
 pub const LINTS: &[(Code, LintLevel)] = &[
     (Code::SelectorContradiction, LintLevel::Deny),
     (Code::SelectorMatchesNothing, LintLevel::Deny),
@@ -53,19 +53,19 @@ pub const LINTS: &[(Code, LintLevel)] = &[
     (Code::NoPolicies, LintLevel::Deny),
 ];
 
-/// The level of every lint.
+/// The levels of all lints.
 #[derive(Debug, Clone, Default)]
 pub struct LintLevels {
     stated: BTreeMap<Code, LintLevel>,
 }
 
 impl LintLevels {
-    /// States the level of a lint.
+    /// Sets the level of a lint.
     pub fn set(&mut self, code: Code, level: LintLevel) {
         self.stated.insert(code, level);
     }
 
-    /// The level of a lint: as stated, else its own.
+    /// The level of a lint: the one that was set, or the default.
     pub fn level(&self, code: Code) -> LintLevel {
         let own = || {
             LINTS
@@ -77,7 +77,7 @@ impl LintLevels {
     }
 }
 
-/// The lint of a name.
+/// Returns the lint with a name, or `None` if no lint has it.
 pub fn by_name(name: &str) -> Option<Code> {
     LINTS
         .iter()
@@ -85,10 +85,10 @@ pub fn by_name(name: &str) -> Option<Code> {
         .find(|code| code.name() == name)
 }
 
-/// Looks for everything that the lints which are on have something against.
+/// Runs all enabled lints and adds their findings to `diagnostics`.
 pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, diagnostics: &mut Diagnostics) {
     if levels.level(Code::HttpWithoutMesh) == LintLevel::Deny {
-        // the note says it already; here it counts
+        // a note already reports these; here they become findings
         diagnostics.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
     }
 
@@ -110,6 +110,7 @@ pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, diagnostics: &mut
         findings.push(no_policies());
     }
 
+    // First, because later lints skip selectors that already have an explanation.
     let explained = selectors::lint(resolved, &mut findings);
     empty::lint(resolved, &explained, &mut findings);
     shadowed::lint(resolved, &explained, &mut findings);
@@ -118,7 +119,7 @@ pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, diagnostics: &mut
     accounts::lint(resolved, &mut findings);
 }
 
-/// Lints that say something about today's endpoints, and nothing where there are none.
+/// Lints about current endpoints. They report nothing if the input has no endpoints.
 const ABOUT_TODAY: [Code; 3] = [Code::SelectorMatchesNothing, Code::EmptyPeer, Code::NoDns];
 
 fn no_endpoints() -> Diagnostic {
@@ -133,10 +134,10 @@ fn no_policies() -> Diagnostic {
         .help("see whether the paths are those of the policies")
 }
 
-/// Where findings go: once for each place, and only of lints that are on.
+/// Collects findings: at most one per location, and only of enabled lints.
 struct LintFindings<'run> {
     levels: &'run LintLevels,
-    /// Whether there is an endpoint that anything could be about.
+    /// Whether the input has any endpoint.
     has_endpoints: bool,
     found: &'run mut Diagnostics,
     told: FxHashSet<(Code, Span)>,
@@ -158,27 +159,29 @@ impl LintFindings<'_> {
         }
     }
 
-    /// Tells a finding that says more than a note, of this code and place, has said.
+    /// Adds a finding that replaces a less specific note with this code and location.
     fn push_for(&mut self, note: Code, place: Span, finding: Diagnostic) {
         if self.levels.level(finding.code) == LintLevel::Deny {
+            // The note and the finding would describe the same mistake twice.
             self.found.withdraw(note, place);
         }
         self.push(finding);
     }
 }
 
-/// Selectors about which something was said that explains why they select nobody.
+/// Selectors with a finding that explains why they select nothing.
 type ExplainedSelectors = BTreeSet<SelectorId>;
 
-/// A selector at work: whom a policy applies to, or whom one side of a rule selects.
+/// A use of a selector: it determines the endpoints of a policy, or the peers of one side of a
+/// rule.
 struct SelectorUse<'input> {
     id: SelectorId,
     place: Span,
-    /// None where the selector is the policy's own.
+    /// The rule, or `None` if the selector is the policy's own.
     rule: Option<(Direction, &'input Rule)>,
 }
 
-/// Every selector at work, in the order of evaluation.
+/// All uses of selectors, in order of evaluation.
 fn uses<'input>(resolved: &ResolvedPolicy<'input>) -> impl Iterator<Item = SelectorUse<'input>> {
     resolved
         .policies
@@ -186,7 +189,7 @@ fn uses<'input>(resolved: &ResolvedPolicy<'input>) -> impl Iterator<Item = Selec
         .flat_map(|(_, policy)| uses_of(policy))
 }
 
-/// The selectors of one policy.
+/// The uses of selectors in one policy.
 fn uses_of(policy: &Policy) -> impl Iterator<Item = SelectorUse<'_>> {
     let own = SelectorUse {
         id: policy.applies_to,

@@ -1,4 +1,5 @@
-//! `unused-rules`, `log-only`, `pass-only`: policies that do not do what their rules look like.
+//! `unused-rules`, `log-only`, `pass-only`: policies whose effect differs from what their rules
+//! suggest.
 
 use std::collections::BTreeSet;
 
@@ -59,14 +60,14 @@ fn unused(policy: &Policy) -> Option<Diagnostic> {
     Some(Diagnostic::at(Code::UnusedRules, place, message).help(help))
 }
 
-/// Whether an endpoint that the policy applies to is denied what no policy of the tier speaks
-/// about.
+/// Whether the policy isolates its endpoints: traffic that no policy of the tier matches gets the
+/// tier's default action.
 fn isolates(policy: &Policy, direction: Direction) -> bool {
     policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some()
 }
 
-/// `log-only` and `pass-only`, in a tier that ends in a deny. Policies whose endpoints all have
-/// others beside them are left alone.
+/// `log-only` and `pass-only`, in a tier that ends with a deny. Policies are skipped if all of
+/// their endpoints have other policies in the tier too.
 fn powerless(
     resolved: &ResolvedPolicy<'_>,
     tier: &Tier,
@@ -112,7 +113,7 @@ fn powerless(
     }
 }
 
-/// Whether some endpoint has the policy and none that others select.
+/// Whether some endpoint has this policy and none of the others.
 fn is_alone(resolved: &ResolvedPolicy<'_>, policy: &Policy, others: &BTreeSet<SelectorId>) -> bool {
     let endpoints = &resolved.members(policy.applies_to).endpoints;
     let has_others = |selectors: &[SelectorId]| selectors.iter().any(|id| others.contains(id));
@@ -123,8 +124,8 @@ fn is_alone(resolved: &ResolvedPolicy<'_>, policy: &Policy, others: &BTreeSet<Se
     alone && !others.contains(&policy.applies_to)
 }
 
-/// Whether some endpoint has profiles behind the last tier that may deny, or is a host's, whose
-/// profiles are its own.
+/// Whether profiles may deny after the last tier for some endpoint of the policy. True for host
+/// endpoints, because they list their own profiles.
 fn has_profiles(resolved: &ResolvedPolicy<'_>, policy: &Policy) -> bool {
     let members = resolved.members(policy.applies_to);
     let has_own = |profiles: &ProfileList| *profiles != ProfileList::OfPod;

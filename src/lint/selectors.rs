@@ -1,4 +1,4 @@
-//! Selectors as written: those that nothing can match, and fields that are easily misread.
+//! Selectors as written: contradictions, and fields that are easily misunderstood.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lint::{ExplainedSelectors, LintFindings, uses};
@@ -10,7 +10,7 @@ use crate::policy::{SelectorField, WrittenSelector};
 use crate::resolve::ResolvedPolicy;
 use crate::selector::{self, Expr, LabelTest};
 
-/// Gives the selectors of which is said why they select nobody.
+/// Runs the lints and returns the selectors whose findings explain why they select nothing.
 pub(super) fn lint(
     resolved: &ResolvedPolicy<'_>,
     findings: &mut LintFindings<'_>,
@@ -44,8 +44,9 @@ fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
     })
 }
 
-/// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask
-/// for a namespace or a service account (semantics §3.2, §3.4): `!all()` matches who has none.
+/// Whether a field alone can match nothing. In some fields, `all()` requires a namespace or a
+/// service account (semantics §3.2, §3.4), so that `!all()` matches objects without one and is not
+/// a contradiction.
 fn is_contradictory(written: &WrittenSelector) -> bool {
     match written.field {
         SelectorField::Selector
@@ -61,7 +62,7 @@ fn is_contradictory(written: &WrittenSelector) -> bool {
     }
 }
 
-/// `selector-contradiction`, between fields, or a field and the namespace that the policy is in.
+/// `selector-contradiction` between several fields, or between a field and the policy's namespace.
 fn together(
     resolved: &ResolvedPolicy<'_>,
     explained: &mut ExplainedSelectors,
@@ -115,7 +116,8 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
     })
 }
 
-/// What to write in place of a label that nothing has in this field; none where it is in its place.
+/// The replacement for a label that no object has in this field, or `None` if the label is valid
+/// there.
 fn right_place(field: SelectorField, name: &str) -> Option<String> {
     let inherited = name
         .strip_prefix(NAMESPACE_PREFIX)
@@ -183,8 +185,8 @@ fn right_place(field: SelectorField, name: &str) -> Option<String> {
     }
 }
 
-/// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though
-/// Calico would go by some.
+/// Like [`right_place`], for Kubernetes selectors. Calico's labels are foreign to these, although
+/// Calico would match some of them.
 fn right_place_in_kubernetes(field: SelectorField, name: &str) -> Option<String> {
     match name {
         METADATA_NAME if field == SelectorField::KubernetesNamespaceSelector => None,

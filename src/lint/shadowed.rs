@@ -1,4 +1,4 @@
-//! `shadowed-rule`: rules that decide nothing, whoever is in the cluster.
+//! `shadowed-rule`: rules that decide nothing in any cluster.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lint::cover::RuleCover;
@@ -7,8 +7,8 @@ use crate::net::Direction;
 use crate::policy::{Action, PeerSelection, Rule};
 use crate::resolve::ResolvedPolicy;
 
-/// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in
-/// long policies.
+/// Maximum number of earlier rules of a policy and direction that a rule is compared with. It keeps
+/// the cost linear for long policies.
 const COMPARED: usize = 200;
 
 pub(super) fn lint(
@@ -20,7 +20,7 @@ pub(super) fn lint(
         let mut cover = RuleCover::new(&resolved.policies.selectors);
         for direction in Direction::BOTH {
             let rules = policy.rules(direction).unwrap_or_default();
-            // one Kubernetes rule is several of ours, with one number
+            // a Kubernetes rule becomes several checked rules with one number
             let written = rules.chunk_by(|left, right| left.number == right.number);
             for written in
                 written.filter(|parts| !parts.iter().any(|rule| is_explained(rule, explained)))
@@ -34,7 +34,7 @@ pub(super) fn lint(
     }
 }
 
-/// Whether another lint has spoken about whom a rule selects.
+/// Whether another lint already has a finding about the peers that a rule selects.
 fn is_explained(rule: &Rule, explained: &ExplainedSelectors) -> bool {
     let sides = [&rule.source, &rule.destination];
     sides
@@ -42,8 +42,8 @@ fn is_explained(rule: &Rule, explained: &ExplainedSelectors) -> bool {
         .any(|peer| matches!(peer.selected, PeerSelection::By(id) if explained.contains(&id)))
 }
 
-/// The first of the rules before a written rule that together leave nothing to it, and the rule
-/// itself.
+/// Returns the first of the earlier rules that together cover a written rule, and the rule itself.
+/// Returns `None` if they do not cover all of it.
 fn shadow<'input>(
     written: &'input [Rule],
     rules: &'input [Rule],
