@@ -1,4 +1,4 @@
-//! Classes: a node's endpoints with the same policies in a tier and a direction.
+//! Classes: the endpoints of a node that have the same policies in one tier and direction.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::resolve::ResolvedPolicy;
 
 /// Endpoints of one node to which the same policies of one tier apply in one direction.
 pub(super) struct EndpointPolicyClass<'input> {
-    /// The policies, first evaluated first; never empty.
+    /// The policies, in order of evaluation. Never empty.
     pub(super) policies: Vec<&'input Policy>,
-    /// The endpoints, by id.
+    /// The endpoints, ordered by id.
     pub(super) endpoints: Vec<EndpointId>,
 }
 
-/// The classes of a tier, given by its position, in the order of their policies. Endpoints without
-/// any policy there are in none.
+/// Returns the classes of the tier at a position, ordered by their policies. Endpoints without any
+/// policy in the tier belong to no class.
 ///
-/// Cost: for every endpoint of the node the policies that apply to it, in any tier.
+/// Cost: for every endpoint of the node, the policies that apply to it, in any tier.
 pub(super) fn of_tier<'input>(
     tier: usize,
     direction: Direction,
@@ -44,6 +44,7 @@ pub(super) fn of_tier<'input>(
             .map(|place| place.policy)
             .filter(|position| policies.get(*position).is_some_and(speaks))
             .collect();
+        // Selectors are not in order of evaluation. Sorted positions are, and serve as the key.
         positions.sort_unstable();
         if !positions.is_empty() {
             classes.entry(positions).or_default().push(*endpoint);

@@ -1,4 +1,4 @@
-//! How deep chains nest below the kernel's own.
+//! Nesting depth of chains below the kernel's base chains.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,9 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::limits;
 use crate::lower::program::{ChainName, Program, ProgramChain, ProgramTable, RuleTarget};
 
-/// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host
-/// endpoints over many tiers gets there, in which every tier is one deeper.
+/// Reports tables that nf_tables would refuse to load because of their nesting. nf_tables counts
+/// gotos like jumps. Only host endpoint policy over many tiers reaches the limit, because each of
+/// its tiers nests one deeper.
 pub(super) fn check(program: &Program, node: &str, diagnostics: &mut Diagnostics) {
     for table in [&program.v4, &program.v6].into_iter().chain(&program.early) {
         let depth = depth(table);
@@ -23,7 +24,7 @@ pub(super) fn check(program: &Program, node: &str, diagnostics: &mut Diagnostics
     }
 }
 
-/// The deepest nesting of a table. Our chains have no cycles.
+/// The deepest nesting in a table. Generated chains have no cycles, so the recursion ends.
 fn depth(table: &ProgramTable) -> usize {
     let chains: BTreeMap<&ChainName, &ProgramChain> = table
         .chains
@@ -40,12 +41,13 @@ fn depth(table: &ProgramTable) -> usize {
         .unwrap_or_default()
 }
 
-/// One for the chain, and the deepest of those it leads to.
+/// Depth of a chain: one, plus the deepest chain that it leads to.
 fn below<'table>(
     name: &'table ChainName,
     chains: &BTreeMap<&'table ChainName, &'table ProgramChain>,
     known: &mut BTreeMap<&'table ChainName, usize>,
 ) -> usize {
+    // Chains are shared, so without the cache the cost could be exponential.
     if let Some(depth) = known.get(name) {
         return *depth;
     }

@@ -1,5 +1,5 @@
-//! The chains around the policy: where packets come in, which of them policy decides, and what
-//! happens to the others.
+//! The chains around the policy chains. They receive packets from the kernel's chains, select those
+//! that policy decides, and handle the rest.
 
 use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
@@ -21,7 +21,7 @@ const VXLAN_PORT: u16 = 4789;
 /// Protocol number of IP in IP (RFC 2003).
 const IPIP: u8 = 4;
 
-/// The fixed chains.
+/// The chains that exist on every node, with their fixed names.
 struct FixedChains {
     forward: ChainName,
     input: ChainName,
@@ -34,7 +34,7 @@ struct FixedChains {
     known: SetName,
 }
 
-/// Our filter table of one family.
+/// Palisade's filter table of one family.
 pub(super) fn table(
     lowering: &mut NodeLowering<'_, '_>,
     family: Family,
@@ -100,7 +100,7 @@ pub(super) fn table(
     }
 }
 
-/// The set of every address of the node's endpoints.
+/// The set of all addresses of the node's endpoints.
 fn local_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let members = addresses(
         lowering,
@@ -113,9 +113,9 @@ fn local_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
         .add(name, || "all endpoints of this node".to_owned(), || members)
 }
 
-/// The set of the addresses in the node's pod ranges that some endpoint has. It may run on another
-/// node: address management that does not go by the nodes' ranges (Calico's own) lends addresses
-/// out.
+/// Adds the set of the addresses in the node's pod ranges that belong to a known endpoint. The
+/// endpoint may run on another node: an address manager that ignores the nodes' ranges (such as
+/// Calico's own) lends addresses to other nodes.
 fn add_known_set(
     lowering: &mut NodeLowering<'_, '_>,
     fixed: &FixedChains,
@@ -142,7 +142,8 @@ fn add_known_set(
     );
 }
 
-/// The node's pod ranges of a family, where traffic of unknown endpoints is to be dropped.
+/// The node's pod ranges of a family in which traffic of unknown endpoints must be dropped. Empty
+/// if the option accepts such traffic.
 fn pod_ranges(lowering: &NodeLowering<'_, '_>, family: Family) -> Vec<Cidr> {
     let ranges = &lowering.resolved.inventory.node(lowering.node).pod_ranges;
     match lowering.options.unknown_endpoint {
@@ -155,8 +156,8 @@ fn pod_ranges(lowering: &NodeLowering<'_, '_>, family: Family) -> Vec<Cidr> {
     }
 }
 
-/// Forwarded packets: past the host's endpoints, then those from an endpoint, then those to one;
-/// others are not ours and go back to the kernel's chain.
+/// Chain for forwarded packets: first the host endpoints' rules, then packets from an endpoint,
+/// then packets to an endpoint. All other packets return to the kernel's chain.
 fn forward(fixed: &FixedChains, ranges: &[Cidr], host: Vec<ProgramRule>) -> ProgramChain {
     let mut rules = Vec::new();
     for (side, word) in [(Side::Source, "from"), (Side::Destination, "to")] {
@@ -171,6 +172,9 @@ fn forward(fixed: &FixedChains, ranges: &[Cidr], host: Vec<ProgramRule>) -> Prog
         rules.extend(ranges.iter().map(unknown));
     }
 
+    // Gotos to the chains of pods never come back, so forward policy of host endpoints must be
+    // evaluated before them. The sender comes first: `allowed` handles packets between two local
+    // endpoints.
     rules.extend(host);
     rules.push(rule(
         vec![local(fixed, Side::Source)],
@@ -201,9 +205,9 @@ fn unknown_matches(fixed: &FixedChains, side: Side, range: Cidr) -> Vec<RuleMatc
     ]
 }
 
-/// Packets to the node itself: egress policy of the endpoint that sends them. The node's own
-/// packets to itself may bear an address of the pod range (a bridge's), but they come over the
-/// loopback interface.
+/// Chain for packets to the node itself. It applies the egress policy of the sending endpoint. The
+/// node's packets to itself may have an address of the pod range (a bridge's address), but they
+/// arrive on the loopback interface.
 fn input(
     fixed: &FixedChains,
     ranges: &[Cidr],
@@ -211,6 +215,7 @@ fn input(
     family: Family,
 ) -> ProgramChain {
     let mut rules = Vec::new();
+    // IPv6 pods resolve the node's address with ICMPv6, which egress policy must not block.
     if family == Family::V6 {
         rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(fixed, kind, about)));
     }
@@ -225,6 +230,7 @@ fn input(
             ));
         }
         EndpointToHost::Drop => {
+            // Probes of the node must get their answers, so replies come before the drop.
             rules.push(rule(
                 vec![from_local(), RuleMatch::Reply],
                 RuleTarget::Accept,
@@ -240,6 +246,7 @@ fn input(
 
     let about = "from an address in a pod range of this node that no endpoint has";
     for range in ranges {
+        // A bridge has an address of the pod range, and the node's packets to itself may use it.
         let matches = std::iter::once(RuleMatch::NotLoopback)
             .chain(unknown_matches(fixed, Side::Source, *range))
             .collect();
@@ -270,8 +277,8 @@ fn neighbour(fixed: &FixedChains, kind: u8, about: &str) -> ProgramRule {
     )
 }
 
-/// Packets of the node itself: those to its endpoints (probes) are not policed, and nothing else is
-/// ours.
+/// Chain for packets from the node itself. Packets to the node's own endpoints (probes) are not
+/// subject to policy, and the other packets do not concern pods.
 fn output(fixed: &FixedChains) -> ProgramChain {
     let about = "from the node to its endpoints: not policed";
     let rules = vec![rule(
@@ -287,12 +294,13 @@ fn output(fixed: &FixedChains) -> ProgramChain {
     }
 }
 
-/// From an endpoint of this node: egress policy, tier by tier. Never returns.
+/// Chain for packets from an endpoint of this node: egress policy, tier by tier. Never returns.
 fn from_endpoint(
     fixed: &FixedChains,
     egress: &TierChains,
     encapsulated: Encapsulated,
 ) -> ProgramChain {
+    // Encapsulated packets are dropped before policy, because policy sees only the outer header.
     let mut rules = Vec::from(tracked());
     if encapsulated == Encapsulated::Drop {
         rules.extend(drop_encapsulated());
@@ -337,8 +345,8 @@ fn jumps(tiers: &TierChains) -> impl Iterator<Item = ProgramRule> {
         .map(|(chain, about)| rule(Vec::new(), RuleTarget::Jump(chain.clone()), about))
 }
 
-/// Behind egress policy that allows: to an endpoint of this node its ingress policy decides. Never
-/// returns.
+/// Chain for packets that egress policy allows. Packets to an endpoint of this node continue with
+/// its ingress policy. Never returns.
 fn allowed(fixed: &FixedChains) -> ProgramChain {
     let rules = vec![
         rule(
@@ -356,7 +364,7 @@ fn allowed(fixed: &FixedChains) -> ProgramChain {
     }
 }
 
-/// To an endpoint of this node: ingress policy, tier by tier. Never returns.
+/// Chain for packets to an endpoint of this node: ingress policy, tier by tier. Never returns.
 fn to_endpoint(fixed: &FixedChains, ingress: &TierChains) -> ProgramChain {
     let mut rules = Vec::from(tracked());
     rules.extend(jumps(ingress));
@@ -373,7 +381,8 @@ fn to_endpoint(fixed: &FixedChains, ingress: &TierChains) -> ProgramChain {
     }
 }
 
-/// Addresses that an endpoint may get tomorrow: closed until it is known.
+/// Chain for addresses that an endpoint may get later. They stay blocked until the endpoint is
+/// known.
 fn unknown(fixed: &FixedChains) -> ProgramChain {
     let log = RuleTarget::Log(log_prefix("unknown", None));
     let rules = vec![

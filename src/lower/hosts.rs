@@ -1,15 +1,16 @@
-//! Host endpoints to chains: one for every host endpoint and list, and one for every tier of it.
+//! Lowers host endpoints to chains: one chain per host endpoint and policy list, and one per tier
+//! of the list.
 //!
-//! A chain of these is reached by goto from one that the kernel's chain jumps to, and tier leads to
-//! tier by goto. So a return is a return to the kernel's chain, or to `pal-FORWARD`, and can be the
-//! verdict "go on": what forward policy allows meets the pods' policy next. Unlike with pods, each
-//! tier makes the nesting one deeper (`depth` sees to the limit).
+//! A chain that a kernel chain jumps to reaches the host endpoint chains by goto, and each tier
+//! reaches the next by goto. So a return goes back to the kernel's chain, or to `pal-FORWARD`, and
+//! means "continue": a packet that forward policy allows meets the pods' policy next. In contrast
+//! to pods, each tier nests one deeper (`depth` checks the limit).
 //!
-//! Untracked policy is asked again where its packets meet tracked policy, because nothing of ours
-//! depends on what another table did. What it was not asked about in the raw table goes past it
-//! there. A packet without a connection may be one of its own or one that others keep from
-//! connection tracking; either way its destination is not translated, so that pre-DNAT policy is
-//! asked again about the destination that it bears.
+//! Untracked policy is evaluated again where its packets meet tracked policy, because no generated
+//! rule depends on what another table did. Packets that bypass untracked policy in the raw table
+//! bypass it here too. A packet without a connection may be untracked because of this policy or
+//! because of rules of other programs. In both cases its destination is not translated, so pre-DNAT
+//! policy is evaluated again on the destination in the packet.
 
 use std::collections::BTreeSet;
 
@@ -28,20 +29,21 @@ use crate::options::FailsafePort;
 use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, PolicyListKind, Tier};
 use crate::resolve::{HostEndpointId, HostsOnNode, ListedTier, RecheckedTier};
 
-/// What the filter table has for host endpoints.
+/// The host endpoints' part of the filter table.
 #[derive(Default)]
 pub(super) struct HostFilterChains {
-    /// For forwarded packets, before those of pods are sought out.
+    /// Rules for forwarded packets. They come before the rules that select packets of pods.
     pub(super) forward: Vec<ProgramRule>,
-    /// For packets to the host, behind those of pods.
+    /// Rules for packets to the host. They come after the rules for pods.
     pub(super) input: Vec<ProgramRule>,
-    /// For packets of the host, behind those to pods.
+    /// Rules for packets from the host. They come after the rules for pods.
     pub(super) output: Vec<ProgramRule>,
     /// All chains.
     pub(super) chains: Vec<ProgramChain>,
 }
 
-/// The host endpoints' part of the filter table of a family; empty on a node without any.
+/// Builds the host endpoints' part of the filter table of a family. Empty if the node has no host
+/// endpoint.
 pub(super) fn filter(
     lowering: &mut NodeLowering<'_, '_>,
     family: Family,
@@ -68,12 +70,13 @@ pub(super) fn filter(
     }
 }
 
-/// The raw and mangle tables, where untracked and pre-DNAT policy asks for them.
+/// Builds the raw and mangle tables that untracked and pre-DNAT policy require.
 pub(super) fn early_tables(
     lowering: &mut NodeLowering<'_, '_>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<ProgramTable> {
     let hosts = lowering.resolved.hosts_on(lowering.node);
+    // The raw tables come before the mangle tables, because packets pass them in this order.
     let raw: Vec<ProgramTable> = Family::BOTH
         .into_iter()
         .filter_map(|family| early(lowering, &hosts, TableKind::Raw, family, diagnostics))
@@ -84,7 +87,7 @@ pub(super) fn early_tables(
     raw.into_iter().chain(mangle).collect()
 }
 
-/// A table before the filter table; none when no host endpoint has policy there.
+/// Builds one table before the filter table. Returns `None` if no host endpoint has policy in it.
 fn early(
     lowering: &mut NodeLowering<'_, '_>,
     hosts: &HostsOnNode,
@@ -126,7 +129,7 @@ fn early(
     })
 }
 
-/// A table's chains of host endpoints in the making.
+/// Builds the chains of host endpoints in one table.
 struct HostChainBuilder<'work, 'run, 'input> {
     lowering: &'work mut NodeLowering<'run, 'input>,
     table: TableKind,
@@ -136,41 +139,42 @@ struct HostChainBuilder<'work, 'run, 'input> {
     known: BTreeSet<ChainName>,
 }
 
-/// How a list is turned into chains.
+/// How to lower one policy list.
 struct HostListKind {
     list: PolicyListKind,
     direction: Direction,
-    /// Short word for what the list is for here, in the names of its chains.
+    /// Short name of the list's purpose in this table, used in chain names.
     sort: &'static str,
-    /// The same for readers.
+    /// The purpose of the list in words, for comments in the script.
     scope: &'static str,
     allowed: RuleTarget,
 }
 
-/// A tier with what is asked of its policies.
+/// A tier and the rules of its policies that are evaluated here.
 struct HostTierStep<'input> {
     tier: &'input Tier,
     policies: Vec<DirectionRules<'input>>,
 }
 
-/// Where a packet goes on that is not decided yet, and why, in words.
+/// Where an undecided packet continues, and a description of that place.
 #[derive(Clone)]
 struct NextTarget {
     target: RuleTarget,
     about: &'static str,
 }
 
-/// Where a list begins, with what is asked again before it.
+/// The start of a list, with the policy that is evaluated again before it.
 struct ListStart {
-    /// What pre-DNAT policy was not asked about: connections to failsafe ports go past it.
+    /// Rules for connections to failsafe ports. They bypass pre-DNAT policy here, because they
+    /// bypassed it in the mangle table.
     original_failsafes: Vec<ProgramRule>,
-    /// For packets that begin a connection.
+    /// Next target of packets that begin a connection.
     tracked: NextTarget,
-    /// For packets without a connection, behind untracked policy.
+    /// Next target of packets without a connection, after untracked policy.
     without_connection: NextTarget,
 }
 
-/// Makes the chain of a host endpoint for a direction and gives what leads there.
+/// Builds the chain of a host endpoint for a direction and returns the target that leads there.
 type HostChainId<'work, 'run, 'input> = fn(
     &mut HostChainBuilder<'work, 'run, 'input>,
     HostEndpointId,
@@ -199,7 +203,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         self.chains
     }
 
-    /// The jump past the forward policy of a direction; none where no host endpoint has any.
+    /// Returns the jump to the forward policy of a direction, or `None` if no host endpoint has
+    /// any.
     fn forward(&mut self, hosts: &HostsOnNode, direction: Direction) -> Option<ProgramRule> {
         let at = self.chains.len();
         let rules = self.dispatch(hosts, direction, HostChainBuilder::forwarded);
@@ -232,8 +237,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         })
     }
 
-    /// Every packet to the chain of its host endpoint; no rule where all of them let everything go
-    /// on.
+    /// Sends every packet to the chain of its host endpoint. Returns no rules if all of these
+    /// chains would let every packet continue.
     fn dispatch(
         &mut self,
         hosts: &HostsOnNode,
@@ -256,13 +261,15 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             ));
         }
 
+        // A list without any chain needs no hook, so that its packets evaluate no rule at all.
         match rules.iter().all(|rule| rule.target == RuleTarget::Return) {
             true => Vec::new(),
             false => rules,
         }
     }
 
-    /// The packets of a host endpoint; none where it has no address of the family to tell them by.
+    /// Matches for the packets of a host endpoint. Returns `None` if it is identified by address
+    /// and has no address of this family.
     fn place(&mut self, host: &HostEndpoint, direction: Direction) -> Option<Vec<RuleMatch>> {
         match (&host.place, direction) {
             (HostPlace::Interface(name), Direction::Ingress) => {
@@ -309,7 +316,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         ))
     }
 
-    /// Packets from and to the host itself. Never returns.
+    /// Chain for packets from and to the host itself. Never returns.
     fn normal(
         &mut self,
         id: HostEndpointId,
@@ -330,6 +337,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         };
         let (end, profiles) = self.profiles(host, direction);
         let first = self.tiers(id, &way, end.clone());
+        // A last tier that drops makes the profiles unreachable. Their chains are then omitted.
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
         let begin = match direction {
             Direction::Ingress => self.pre_dnat_again(id, "hdn", &RuleTarget::Accept, first),
@@ -355,7 +363,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         self.chain(at, host, sort, format!("{direction} of {host}"), rules)
     }
 
-    /// What decides behind the normal tiers, and its chains.
+    /// The target that decides after the normal tiers. Adds its chains.
     fn profiles(
         &mut self,
         host: &HostEndpoint,
@@ -384,7 +392,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         (NextTarget { target, about }, chains)
     }
 
-    /// Packets that the host forwards. What is allowed or not decided goes on.
+    /// Chain for packets that the host forwards. Packets that are allowed or undecided continue.
     fn forwarded(
         &mut self,
         id: HostEndpointId,
@@ -409,6 +417,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             return RuleTarget::Return;
         }
 
+        // ACCEPT would be final, but packets of known connections must still reach the chains of
+        // pods. So they return here.
         let [known, invalid] = tracked();
         let mut rules = vec![
             ProgramRule {
@@ -432,9 +442,9 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         )
     }
 
-    /// Forwarded packets that begin a connection or have none, to the tiers of which `first` is the
-    /// first, by way of what is asked again. What early policy was not asked about, it has not let
-    /// through, so that this goes past it.
+    /// Rules for forwarded packets that begin a connection or have none. They lead through the
+    /// policy that is evaluated again to the tiers, of which `first` is the first. Packets that
+    /// bypassed early policy (failsafe ports) bypass it here too.
     fn arrived(&mut self, id: HostEndpointId, first: &NextTarget) -> Vec<ProgramRule> {
         let begin = self.pre_dnat_again(id, "hdf", &RuleTarget::Return, first.clone());
         let without_connection =
@@ -465,8 +475,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         rules
     }
 
-    /// Packets before they are tracked, or before their destination is translated. What is allowed
-    /// or not decided goes on.
+    /// Chain for packets before connection tracking, or before DNAT. Packets that are allowed or
+    /// undecided continue.
     fn before(
         &mut self,
         id: HostEndpointId,
@@ -523,8 +533,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             ]);
         }
 
-        // of these chains a return is one to the kernel's chain, where others' rules are still
-        // asked; ACCEPT would skip those
+        // A return from these chains reaches the kernel's chain, where rules of other programs
+        // still apply. ACCEPT would skip them.
         rules.extend(self.unasked(direction, &RuleTarget::Return));
         if list == PolicyListKind::PreDnat {
             rules.extend(self.without_connection(
@@ -565,10 +575,10 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .any(|rule| rule.target == *target)
     }
 
-    /// The rules for packets without a connection, if they begin elsewhere than others: untracked
-    /// policy is asked once more, and what it allows, nothing else decides. Replies of failsafe
-    /// ports go past it, because the raw table did not ask it about them; the failsafe ports
-    /// themselves, and messages between neighbours, are the caller's.
+    /// Rules for packets without a connection, if these start elsewhere than other packets.
+    /// Untracked policy is evaluated once more, and its allow is final. Replies of failsafe ports
+    /// bypass it, because they bypassed it in the raw table. The caller handles the failsafe ports
+    /// themselves and neighbour messages.
     fn without_connection(
         &mut self,
         id: HostEndpointId,
@@ -608,8 +618,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         rules
     }
 
-    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first. What
-    /// reaches a Deny there was denied in the mangle table.
+    /// Evaluates pre-DNAT policy again. Packets that it allowed leave the list that starts with
+    /// `next`. A packet that reaches a Deny here was already denied in the mangle table.
     fn pre_dnat_again(
         &mut self,
         id: HostEndpointId,
@@ -678,8 +688,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         }
     }
 
-    /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where
-    /// it begins.
+    /// Builds the chains of a list, one per tier. The last tier continues at `end`. Returns where
+    /// the list starts.
     fn tiers(&mut self, id: HostEndpointId, way: &HostListKind, end: NextTarget) -> NextTarget {
         let listed = self.lowering.resolved.listed(id, way.list, way.direction);
         let steps: Vec<_> = listed
@@ -705,6 +715,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         asked: DestinationKind,
         end: NextTarget,
     ) -> NextTarget {
+        // The content of a tier's chain includes its successor's name, so chains are built from
+        // the last tier to the first.
         let last = steps
             .iter()
             .position(|step| self.is_last(step, way))
@@ -725,7 +737,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         next
     }
 
-    /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
+    /// Whether no packet continues after a tier. Chains of later tiers would be unreachable.
     fn is_last(&self, step: &HostTierStep<'_>, way: &HostListKind) -> bool {
         let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
         denies_by_default(step.tier, way)
@@ -748,6 +760,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .map(|policy| policy.key.to_string())
             .collect::<Vec<_>>()
             .join(", ");
+        // The successor is part of the name: tiers with the same policies but different
+        // successors need different chains.
         let content = format!(
             "{scope} {direction} of host endpoints in tier {name}: {keys}; then {:?}",
             next.target
@@ -797,8 +811,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         }
     }
 
-    /// The jump to the failsafe ports of a direction, whose chain is made when it is first asked
-    /// for.
+    /// The jump to the failsafe ports of a direction. The first call adds the chain.
     fn failsafe(&mut self, direction: Direction) -> ProgramRule {
         let (name, about) = match direction {
             Direction::Ingress => (fixed_chain("failsafe-in"), "failsafe ports of the node"),
@@ -807,6 +820,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
                 "failsafe ports that the node may reach",
             ),
         };
+        // The filter table decides finally, so ACCEPT is right here. Early tables use Return.
         let rules = self.unasked(direction, &RuleTarget::Accept);
 
         self.add(ProgramChain {
@@ -817,19 +831,20 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         rule(Vec::new(), RuleTarget::Jump(name), about)
     }
 
-    /// The rules for what passes whatever policy says: messages between neighbours, and the
-    /// failsafe ports of a direction.
+    /// Rules for packets that pass regardless of policy: neighbour messages, and the failsafe ports
+    /// of a direction.
     fn unasked(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let mut rules = self.neighbours(passes);
         rules.extend(self.failsafes(direction, passes));
         if self.table == TableKind::Raw {
-            // nothing is tracked yet, so that replies must be known by their ports
+            // The raw table comes before connection tracking, so replies must be recognised by
+            // their ports.
             rules.extend(self.failsafe_replies(direction, passes));
         }
         rules
     }
 
-    /// A rule for each message between neighbours.
+    /// One rule for each neighbour message.
     fn neighbours(&self, passes: &RuleTarget) -> Vec<ProgramRule> {
         match self.family {
             Family::V4 => Vec::new(),
@@ -839,14 +854,14 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         }
     }
 
-    /// A rule for each failsafe port of a direction.
+    /// One rule for each failsafe port of a direction.
     fn failsafes(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let ports = self.lowering.options.failsafes.in_direction(direction);
         self.open(ports, Side::Destination, far(direction), passes)
     }
 
-    /// A rule for the replies of each failsafe port of the other direction, which are packets of
-    /// this one.
+    /// One rule for the replies of each failsafe port of the opposite direction. These replies are
+    /// packets of this direction.
     fn failsafe_replies(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let failsafes = &self.lowering.options.failsafes;
         let ports = match direction {
@@ -872,7 +887,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .collect()
     }
 
-    /// The chain of a host endpoint itself, before those that it leads to.
+    /// The chain of a host endpoint itself. It comes before the chains that it leads to.
     fn chain(
         &mut self,
         at: usize,
@@ -903,8 +918,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         RuleTarget::Goto(name)
     }
 
-    /// Adds a chain unless it is there: host endpoints with the same policies share those of their
-    /// tiers.
+    /// Adds a chain if it does not exist yet. Host endpoints with the same policies share the
+    /// chains of their tiers.
     fn add(&mut self, chain: ProgramChain) {
         if self.known.insert(chain.name.clone()) {
             self.chains.push(chain);
@@ -912,15 +927,15 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     }
 }
 
-/// Whether a tier ends a packet's way where none of its rules does: never before connections or
-/// before DNAT (semantics §4.2).
+/// Whether a tier drops packets that none of its rules decides. Tiers of untracked and pre-DNAT
+/// lists never do (semantics §4.2).
 fn denies_by_default(tier: &Tier, way: &HostListKind) -> bool {
     matches!(way.list, PolicyListKind::Normal | PolicyListKind::Forward)
         && tier.default_action == DefaultAction::Deny
 }
 
 impl ListStart {
-    /// At the list itself.
+    /// A start directly at the list.
     fn at(first: NextTarget) -> Self {
         Self {
             original_failsafes: Vec::new(),
@@ -931,14 +946,14 @@ impl ListStart {
 }
 
 impl NextTarget {
-    /// Back to the chain that jumped to all of this.
+    /// Return to the kernel chain that jumped here.
     const RETURN: NextTarget = NextTarget {
         target: RuleTarget::Return,
         about: "on",
     };
 }
 
-/// The host's own side.
+/// The side of a packet that is the host.
 fn local_side(direction: Direction) -> Side {
     match direction {
         Direction::Ingress => Side::Destination,
@@ -946,7 +961,7 @@ fn local_side(direction: Direction) -> Side {
     }
 }
 
-/// The other side.
+/// The side of a packet that is the remote peer.
 fn far(direction: Direction) -> Side {
     match direction {
         Direction::Ingress => Side::Source,
@@ -954,8 +969,8 @@ fn far(direction: Direction) -> Side {
     }
 }
 
-/// The rule, for packets without a connection only, which go past policy that was not asked early
-/// either.
+/// Restricts a rule to packets without a connection. These bypass policy that they bypassed in the
+/// early tables.
 fn of_no_connection(
     ProgramRule {
         mut matches,
@@ -972,7 +987,8 @@ fn of_no_connection(
     )
 }
 
-/// Without these no address of a neighbour is known, and no failsafe port can be reached.
+/// Rule for a neighbour message. Without these messages no address of a neighbour is known, and no
+/// failsafe port can be reached.
 fn neighbour(kind: u8, about: &str, passes: &RuleTarget) -> ProgramRule {
     let icmp = RuleMatch::Icmp(Sense::Is, Icmp { kind, code: None });
     rule(
@@ -994,13 +1010,15 @@ fn open(port: &FailsafePort, side: Side, far: Side, passes: &RuleTarget) -> Prog
     rule(matches, passes.clone(), &format!("{reply}failsafe {port}"))
 }
 
-/// Past pre-DNAT policy, which was not asked about a connection to a failsafe port.
+/// Rule for connections to a failsafe port. They bypass pre-DNAT policy here, because they bypassed
+/// it in the mangle table.
 fn never_asked(port: &FailsafePort, next: RuleTarget) -> ProgramRule {
     let mut matches = vec![RuleMatch::Protocol(Sense::Is, port.protocol)];
     matches.extend(
         port.net
             .map(|net| RuleMatch::Address(Sense::Is, Side::Source, net)),
     );
+    // DNAT may have changed the port, but the mangle table decided by the original one.
     matches.push(RuleMatch::OriginalPort(Sense::Is, port.port));
 
     rule(

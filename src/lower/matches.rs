@@ -1,5 +1,5 @@
-//! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list
-//! has numbers and names. Long lists of SCTP ports take more.
+//! Lowers one policy rule to the matches of iptables rules: one rule, or two if a positive port
+//! list has both numbers and names. Long lists of SCTP ports take more rules.
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ServiceKey;
@@ -14,19 +14,19 @@ use crate::policy::{
 };
 use crate::resolve::OriginalDestination;
 
-/// What lowering a rule needs beside the rule.
+/// Inputs for lowering a rule, besides the rule.
 pub(super) struct RuleContext<'run, 'input> {
     pub(super) sets: &'run mut SetBuilder<'input>,
     pub(super) names: &'run mut KernelNames,
     pub(super) found: &'run mut Diagnostics,
     pub(super) family: Family,
     pub(super) direction: Direction,
-    /// Whose addresses can stand on the side that the policy applies to.
+    /// Which addresses can occur on the side that the policy applies to.
     pub(super) near: SetReach,
 }
 
-/// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match
-/// in this family.
+/// Returns the matches of a rule, one list per iptables rule. Returns no lists if the rule cannot
+/// match in this family.
 pub(super) fn of_rule(rule: &Rule, context: &mut RuleContext<'_, '_>) -> Vec<Vec<RuleMatch>> {
     if !rule.applies_to(context.family) {
         return Vec::new();
@@ -49,8 +49,8 @@ pub(super) fn of_rule(rule: &Rule, context: &mut RuleContext<'_, '_>) -> Vec<Vec
     alternatives
 }
 
-/// As [`of_rule`], of packets whose destinations may be translated: of the original ones, one list
-/// for each of these.
+/// Like [`of_rule`], for packets whose destination may be translated. The matches use the original
+/// destination. Returns one list per alternative.
 pub(super) fn of_original(
     rule: &Rule,
     destinations: &[OriginalDestination],
@@ -99,7 +99,7 @@ fn original(
     matches
 }
 
-/// The one protocol that a rule is for; none for several.
+/// The only protocol that a condition accepts, or `None` if it accepts several.
 fn exactly(condition: ProtocolMatch) -> Option<Protocol> {
     match condition {
         ProtocolMatch::Is(protocol) => Some(protocol),
@@ -107,7 +107,7 @@ fn exactly(condition: ProtocolMatch) -> Option<Protocol> {
     }
 }
 
-/// Every pair joined: (a or b) and (c or d).
+/// The conjunction of two disjunctions: every list of `left` joined with every list of `right`.
 fn product(left: &[Vec<RuleMatch>], right: &[Vec<RuleMatch>]) -> Vec<Vec<RuleMatch>> {
     left.iter()
         .flat_map(|left| {
@@ -134,8 +134,8 @@ fn icmp(condition: IcmpMatch) -> Option<RuleMatch> {
     }
 }
 
-/// The conditions of one side: whom, which addresses, which ports; several lists where ports are by
-/// number or by name.
+/// Matches for one side: endpoints, addresses, ports. Returns several lists if ports are given by
+/// number and by name.
 fn of_peer(
     side: Side,
     peer: &RulePeer,
@@ -143,6 +143,8 @@ fn of_peer(
     context: &mut RuleContext<'_, '_>,
 ) -> Vec<Vec<RuleMatch>> {
     let mut common = Vec::new();
+    // The set for named ports contains only ports of selected endpoints, so a match on the
+    // selection would be redundant.
     let only_names = matches!(&peer.ports, PortCondition::In(list) if list.numbers.is_empty() && !list.names.is_empty());
     if let (PeerSelection::By(selector), false) = (peer.selected, only_names) {
         common.push(RuleMatch::Member(
@@ -190,8 +192,8 @@ fn selection(
     )
 }
 
-/// A backend of a service: a sender by its address, a receiver by address, protocol and port
-/// (semantics §6.2).
+/// Match for a backend of a service: a sender by its address, a receiver by address, protocol and
+/// port (semantics §6.2).
 fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) -> RuleMatch {
     match side {
         Side::Source => {
@@ -213,7 +215,7 @@ fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) 
     }
 }
 
-/// Whose addresses a set for a side is to hold.
+/// Which addresses a set for a side must contain.
 fn reach(side: Side, context: &RuleContext<'_, '_>) -> SetReach {
     match (side, context.direction) {
         (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => context.near,
@@ -223,9 +225,11 @@ fn reach(side: Side, context: &RuleContext<'_, '_>) -> SetReach {
     }
 }
 
-/// Prefixes: one stands in the rule itself, more and exceptions stand in a set.
+/// Match for prefixes. A single prefix is part of the rule; several prefixes, or prefixes with
+/// exceptions, become a set.
 fn addresses(side: Side, peer: &RulePeer, context: &mut RuleContext<'_, '_>) -> Option<RuleMatch> {
     let family = context.family;
+    // Sets and rules of one family cannot contain prefixes of the other.
     let of_family = |nets: &[crate::net::Cidr]| {
         nets.iter()
             .copied()
@@ -241,6 +245,7 @@ fn addresses(side: Side, peer: &RulePeer, context: &mut RuleContext<'_, '_>) -> 
     match (&peer.nets, nets.as_slice(), except.as_slice()) {
         (AddressCondition::Any, _, []) => None,
         (AddressCondition::Any, _, [only]) => Some(RuleMatch::Address(Sense::IsNot, side, *only)),
+        // One negated set match excludes all prefixes; `nomatch` members are not needed.
         (AddressCondition::Any, _, except) => {
             let set = context
                 .sets
@@ -273,7 +278,7 @@ fn ports(
     by_number.into_iter().chain(by_name).map(Some).collect()
 }
 
-/// The conditions of an exclusion: neither by number nor by name.
+/// Matches for excluded ports: the port must match neither a number nor a name.
 fn excluded_ports(
     side: Side,
     peer: &RulePeer,
@@ -290,10 +295,10 @@ fn excluded_ports(
     by_number.into_iter().chain(by_name).collect()
 }
 
-/// Ports by number: in the rule as far as a `multiport` match goes, else in a set; none where there
-/// are no numbers. A set of ports knows TCP and UDP only (`ip_set_get_ip_port`,
-/// net/netfilter/ipset/ip_set_bitmap_port.c) and would never match SCTP, whose lists take several
-/// matches.
+/// Matches for numeric ports, or no match if there are no numbers. Ports that fit into one
+/// `multiport` match are part of the rule; more become a set. A set of ports supports only TCP and
+/// UDP (`ip_set_get_ip_port`, net/netfilter/ipset/ip_set_bitmap_port.c) and would never match SCTP,
+/// so long lists of SCTP ports take several matches.
 fn numbers(
     sense: Sense,
     side: Side,
@@ -315,7 +320,7 @@ fn numbers(
     }
 }
 
-/// Ranges in as many lists as their slots take; no list where there are no ranges.
+/// Splits ranges into lists that fit into one `multiport` match each. No ranges give no list.
 fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
     let mut lists: Vec<Vec<PortRange>> = Vec::new();
     let mut free = 0;
@@ -333,8 +338,8 @@ fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
     lists
 }
 
-/// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion
-/// (semantics §6.1).
+/// The set of named ports. It contains ports of the endpoints that the side's positive selector
+/// selects, also for an exclusion (semantics §6.1).
 fn named(
     sense: Sense,
     side: Side,

@@ -1,11 +1,11 @@
-//! Addresses and rules to chains and sets: what one node's kernel is to hold.
+//! Lowers addresses and rules to chains and sets: the desired kernel content of one node.
 //!
-//! In: a [`ResolvedPolicy`] and a node. Out: a [`Program`] of values. Control flow is chains, goto
-//! and return only; no packet is marked. `docs/design/chains.md` draws a packet's way through them
-//! and gives the reasons. Absent: text, and how it gets into a kernel.
+//! In: a [`ResolvedPolicy`] and a node. Out: a [`Program`] of values. Control flow uses only
+//! chains, goto and return; no packet is marked. `docs/design/chains.md` draws a packet's path
+//! through the chains and gives the reasons. Absent: text, and how it gets into a kernel.
 //!
-//! Total: whatever policy got this far can be lowered. Only the limits of the kernel can refuse it:
-//! a name that two things would share, a set too large, and chains that nest too deep.
+//! Total: any policy that reaches this room can be lowered. Only kernel limits can refuse it: two
+//! things that would share a name, a set that is too large, and chains that nest too deep.
 
 mod classes;
 mod depth;
@@ -37,10 +37,11 @@ use crate::net::Family;
 use crate::options::CompileOptions;
 use crate::resolve::ResolvedPolicy;
 
-/// The program of one node.
+/// Builds the program of one node. Reports name collisions, sets that are too large and chains that
+/// nest too deep to `diagnostics`.
 ///
-/// Cost: the node's endpoints and the policies that apply to each, the rules of those policies, and
-/// the members of the sets that those rules name; n log n in each.
+/// Cost: `n log n` in the node's endpoints and the policies that apply to each, in the rules of
+/// those policies, and in the members of the sets that those rules use.
 pub fn to_chains(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -70,7 +71,7 @@ pub fn to_chains(
     program
 }
 
-/// Sets over the limit, each with the first rule that names it.
+/// Reports sets over the limit, each with the first rule that uses it.
 fn report_large_sets(program: &Program, diagnostics: &mut Diagnostics) {
     for set in program
         .sets
@@ -103,7 +104,7 @@ fn report_large_sets(program: &Program, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// What every step of lowering one node knows and adds to.
+/// State shared by all steps of lowering one node.
 struct NodeLowering<'run, 'input> {
     resolved: &'run ResolvedPolicy<'input>,
     node: NodeId,

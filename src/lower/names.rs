@@ -1,5 +1,5 @@
-//! Kernel names: a readable word and a hash of what the thing is, never of where it stands or who
-//! is in it.
+//! Kernel names: a readable word and a hash of the content. Names never depend on position or on
+//! set members, so they stay the same when pods start or stop.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::limits;
 use crate::lower::program::{ChainName, LogPrefix, SetName};
 
-/// What every name of ours begins with.
+/// Prefix of every name that Palisade creates.
 pub const PREFIX: &str = "pal-";
 
-/// Letters of the hash part: 5 bits each, so that two names of one node meet by chance once in some
-/// 10^15 pairs.
+/// Letters of the hash, 5 bits each. Two names of one node collide by chance once in about 10^15
+/// pairs.
 const HASH_LETTERS: usize = 10;
 
-/// Digits of the hash: Crockford's base 32, which leaves out letters that look like others.
+/// Digits of the hash: Crockford's base 32, which omits letters that look like others.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Gives names out and sees to it that no two things get the same one.
+/// Allocates names and detects if two different things would get the same name.
 #[derive(Debug, Default)]
 pub(super) struct KernelNames {
-    /// The content behind each.
+    /// The content of each allocated name.
     pub(super) given: BTreeMap<String, String>,
 }
 
-/// What a name is made of.
+/// The parts of a name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NameSource<'text> {
-    /// Short word for the sort of thing, as in `pal-<sort>-…`.
+    /// Short word for the kind of object, as in `pal-<sort>-…`.
     pub(super) sort: &'text str,
-    /// What it is, for readers; only a few letters are taken.
+    /// Readable description. Only the first few letters are used.
     pub(super) word: &'text str,
-    /// All that makes it what it is.
+    /// The complete content. It determines the hash.
     pub(super) content: &'text str,
 }
 
 impl KernelNames {
-    /// The name of a chain.
+    /// Allocates the name of a chain.
     pub(super) fn chain(
         &mut self,
         identity: NameSource<'_>,
@@ -47,7 +47,7 @@ impl KernelNames {
         ChainName(self.name(identity, limits::CHAIN_NAME, diagnostics))
     }
 
-    /// The name of a set.
+    /// Allocates the name of a set.
     pub(super) fn set(
         &mut self,
         identity: NameSource<'_>,
@@ -67,6 +67,7 @@ impl KernelNames {
             word,
             content,
         } = identity;
+        // The hash and both dashes always fit; only the readable word is truncated.
         let room = longest.saturating_sub(PREFIX.len() + sort.len() + HASH_LETTERS + 2);
         let name = format!("{PREFIX}{sort}-{}-{}", slug(word, room), hash(content));
 
@@ -74,6 +75,8 @@ impl KernelNames {
             .given
             .entry(name.clone())
             .or_insert_with(|| content.to_owned());
+        // Two contents with one hash would silently share a chain or set, which would change
+        // policy. So a collision refuses the compile.
         if known != content {
             let message = format!(
                 "two different things would both be called `{name}` in the kernel: `{known}` and \
@@ -89,25 +92,26 @@ impl KernelNames {
     }
 }
 
-/// A chain with a fixed name.
+/// Name of a chain that exists once per table.
 pub(super) fn fixed_chain(word: &str) -> ChainName {
     ChainName(format!("{PREFIX}{word}"))
 }
 
-/// A set with a fixed name.
+/// Name of a set that exists once per node.
 pub(super) fn fixed_set(word: &str) -> SetName {
     SetName(format!("{PREFIX}{word}"))
 }
 
-/// A log prefix: the word cut to what the kernel takes, cleaned, with a space at the end as the
-/// kernel adds none.
+/// A log prefix: the word, truncated to the kernel's limit and sanitized. It ends with a space,
+/// because the kernel adds none.
 pub(super) fn log_prefix(word: &str, number: Option<usize>) -> LogPrefix {
     let tail = number.map_or_else(|| " ".to_owned(), |number| format!(":{number} "));
     let room = limits::LOG_PREFIX.saturating_sub(PREFIX.len() + tail.len());
     LogPrefix(format!("{PREFIX}{}{tail}", slug(word, room)))
 }
 
-/// Up to `longest` letters and digits of a text, in lower case, everything else one `-`.
+/// Up to `longest` letters and digits of a text, in lower case. Every run of other characters
+/// becomes one `-`.
 fn slug(text: &str, longest: usize) -> String {
     let mut slug = String::with_capacity(longest);
     for letter in text.chars() {

@@ -1,5 +1,5 @@
-//! Chains of policies and profiles, of which those of tiers and of profiles are made: the rules of
-//! one, and the set of the endpoints that it applies to.
+//! Chains of single policies and profiles, which the chains of tiers and profiles use: the rules,
+//! and the set of endpoints that they apply to.
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::EndpointId;
@@ -14,39 +14,39 @@ use crate::lower::sets::{SetReach, family_suffix};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, Policy, PolicyKey};
 
-/// Chains of one direction: those to jump to, tier after tier, and all of them.
+/// The chains of one direction.
 pub(super) struct TierChains {
-    /// The chain of every tier that has something to say here, in order, then that of profiles;
-    /// with what it is.
+    /// The first chain of every tier that has policies here, in order, then that of the profiles.
+    /// Each with its description.
     pub(super) entries: Vec<(ChainName, String)>,
-    /// All chains, tiers first, then their classes, then policies.
+    /// All chains: tiers first, then their classes, then policies.
     pub(super) chains: Vec<ProgramChain>,
 }
 
-/// One direction of one family.
+/// Context for lowering one direction of one family.
 pub(super) struct DirectionContext<'allow> {
     pub(super) direction: Direction,
     pub(super) family: Family,
-    /// Where a packet goes that policy of this direction allows.
+    /// Target of packets that policy of this direction allows.
     pub(super) allowed: &'allow RuleTarget,
-    /// Where a packet goes that is passed to the next tier.
+    /// Target of packets that are passed to the next tier.
     pub(super) passed: &'allow RuleTarget,
-    /// Which destinations the rules are asked of.
+    /// Which destination of a packet the rules match.
     pub(super) asked: DestinationKind,
-    /// Whose addresses can stand on the side that the policies apply to.
+    /// Which addresses can occur on the side that the policies apply to.
     pub(super) near: SetReach,
 }
 
-/// Which destination of a packet a rule is asked of.
+/// Which destination of a packet a rule matches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DestinationKind {
-    /// The one that it bears.
+    /// The destination in the packet.
     OfPacket,
-    /// The one that it had before it was translated, of rules that were asked of it then.
+    /// The destination before DNAT. Used when pre-DNAT rules are evaluated again.
     OfOriginal,
 }
 
-/// The rules of a direction, and whose they are.
+/// The rules of a direction, and the policy that they belong to.
 #[derive(Clone, Copy)]
 pub(super) struct DirectionRules<'input> {
     pub(super) key: &'input PolicyKey,
@@ -63,7 +63,7 @@ impl<'input> DirectionRules<'input> {
 }
 
 impl DirectionContext<'_> {
-    /// The side of a packet on which the endpoint stands.
+    /// The side of a packet on which the endpoint is.
     pub(super) fn side(&self) -> Side {
         match self.direction {
             Direction::Ingress => Side::Destination,
@@ -72,7 +72,7 @@ impl DirectionContext<'_> {
     }
 }
 
-/// `e` or `i`, the first letter of sorts of chains and sets of a direction.
+/// `e` or `i`: the first letter of the kinds of chains and sets of a direction.
 pub(super) fn direction_prefix(direction: Direction) -> char {
     match direction {
         Direction::Ingress => 'i',
@@ -80,7 +80,7 @@ pub(super) fn direction_prefix(direction: Direction) -> char {
     }
 }
 
-/// The set of a class's addresses.
+/// The set of the addresses of a class.
 pub(super) fn class_set(
     lowering: &mut NodeLowering<'_, '_>,
     endpoints: &[EndpointId],
@@ -111,7 +111,7 @@ pub(super) fn class_set(
     )
 }
 
-/// Addresses of endpoints in one family.
+/// The addresses of endpoints in one family.
 pub(super) fn addresses(
     lowering: &NodeLowering<'_, '_>,
     endpoints: &[EndpointId],
@@ -188,8 +188,8 @@ pub(super) fn rules_chain(
     }
 }
 
-/// The rules of a policy or profile, in order. Those that only log have done so when they are asked
-/// again.
+/// The rules of a policy or profile, in order. Log rules are omitted when policy is evaluated
+/// again, because they have already logged the packet.
 pub(super) fn rules_of(
     lowering: &mut NodeLowering<'_, '_>,
     DirectionRules { key, rules }: DirectionRules<'_>,
@@ -215,6 +215,7 @@ pub(super) fn rules_of(
             DestinationKind::OfOriginal => {
                 let destinations = lowering
                     .resolved
+                    // `resolve` has already refused every rule for which this returns an error.
                     .original_destinations(rule, way.family)
                     .unwrap_or_default();
                 matches::of_original(rule, &destinations, &mut context)
@@ -222,6 +223,7 @@ pub(super) fn rules_of(
         };
         for mut matches in alternatives {
             if rule.action == Action::Log {
+                // Rate-limited, so that a flood of packets does not flood the kernel log.
                 matches.push(RuleMatch::Rarely);
             }
             lowered.push(ProgramRule {

@@ -1,11 +1,13 @@
-//! Profiles to chains: what decides behind all tiers, for endpoints that not everything is allowed
-//! to.
+//! Lowers profiles to chains. Profiles decide after all tiers, for endpoints whose profiles do not
+//! allow everything.
 //!
-//! As a tier: a chain that sends each such endpoint to the chain of its class, which asks the
-//! profiles in order. Every profile has a chain of its own, from which Pass returns to the next
-//! one. What none allows is dropped. Pods are in no class: their first profile allows everything.
+//! The structure is that of a tier: one chain sends each such endpoint to the chain of its class,
+//! which evaluates the profiles in order. Every profile has its own chain, and Pass returns from it
+//! to the next profile. A packet that no profile allows is dropped. A pod whose first profile
+//! allows everything belongs to no class.
 //!
-//! A host endpoint's profiles are such a chain too, which its last tier leads to.
+//! The profiles of a host endpoint form such a chain too. The last tier of the host endpoint leads
+//! to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +21,11 @@ use crate::lower::policy_chains::{
 use crate::lower::program::{ProgramChain, ProgramRule, RuleMatch, RuleTarget, Sense};
 use crate::policy::{PolicySet, Profile};
 
-/// What an endpoint's profiles come to in a direction.
+/// The outcome of an endpoint's profiles in one direction.
 struct ProfileOutcome<'input> {
-    /// Those that have rules, in order.
+    /// The profiles that have rules, in order.
     asked: Vec<&'input Profile>,
-    /// What becomes of a packet that none of them decides.
+    /// What happens to a packet that none of them decides.
     rest: RemainingProfiles,
 }
 
@@ -39,7 +41,7 @@ struct ProfileClass<'input> {
     endpoints: Vec<EndpointId>,
 }
 
-/// Adds the chains of profiles behind those of the tiers.
+/// Adds the chains of profiles after those of the tiers.
 pub(super) fn add(
     lowering: &mut NodeLowering<'_, '_>,
     tiers: &mut TierChains,
@@ -97,7 +99,7 @@ pub(super) fn add(
     tiers.chains.extend(below);
 }
 
-/// The classes of the node's endpoints, by what they are.
+/// The classes of the node's endpoints, by their content.
 fn classes<'input>(
     lowering: &NodeLowering<'_, 'input>,
     way: &DirectionContext<'_>,
@@ -124,7 +126,7 @@ fn classes<'input>(
     classes
 }
 
-/// Where the profiles of a host endpoint begin, and their chains.
+/// Returns the start of a host endpoint's profiles and adds their chains.
 pub(super) fn of_host(
     lowering: &mut NodeLowering<'_, '_>,
     profiles: &ProfileList,
@@ -159,7 +161,7 @@ pub(super) fn of_host(
     (entry, chains)
 }
 
-/// What profiles come to; none where everything is allowed.
+/// The outcome of a list of profiles, or `None` if they allow everything.
 fn outcome<'input>(
     profiles: &ProfileList,
     policies: &'input PolicySet,
@@ -181,7 +183,7 @@ fn outcome<'input>(
             ProfileName::Named(name) => match policies.profiles.get(name) {
                 Some(profile) if profile.rules(way.direction).is_empty() => {}
                 Some(profile) => asked.push(profile),
-                // a profile that is not there denies, and so none behind it is asked
+                // A profile that is missing denies, so later profiles are unreachable.
                 None => break,
             },
         }
@@ -191,7 +193,7 @@ fn outcome<'input>(
         .then_some(ProfileOutcome { asked, rest })
 }
 
-/// All that makes a class what it is.
+/// A text that identifies a class.
 fn content(outcome: &ProfileOutcome<'_>) -> String {
     let names = outcome
         .asked
@@ -247,7 +249,7 @@ fn label<'outcome>(outcome: &ProfileOutcome<'outcome>) -> &'outcome str {
         .map_or("no-profile", |profile| profile.key.name.as_str())
 }
 
-/// The chain that asks profiles in order.
+/// The chain that evaluates profiles in order.
 fn chain(
     lowering: &mut NodeLowering<'_, '_>,
     sort: &str,

@@ -7,74 +7,74 @@ use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::options::{HookPosition, InterfacePattern};
 use crate::policy::Icmp;
 
-/// What one node's kernel is to hold.
+/// The desired kernel content of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// Sets of both families, by name. Rules name no other.
+    /// Sets of both families, by name. Rules use no other sets.
     pub sets: Vec<ProgramSet>,
-    /// The filter table of IPv4.
+    /// The IPv4 filter table.
     pub v4: ProgramTable,
-    /// The filter table of IPv6.
+    /// The IPv6 filter table.
     pub v6: ProgramTable,
-    /// Tables that packets meet before the filter table, IPv4 first; only those that source
-    /// validation and policy of host endpoints ask for.
+    /// Tables that packets pass before the filter table, IPv4 first. Contains only those that
+    /// source validation and host endpoint policy require.
     pub early: Vec<ProgramTable>,
 }
 
-/// Our part of a table of one family.
+/// Palisade's part of one table of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramTable {
     /// Which table.
     pub kind: TableKind,
     /// The family.
     pub family: Family,
-    /// Our chains, in the order a packet meets them. Rules jump to no other.
+    /// Palisade's chains, in the order in which packets reach them. Rules jump to no other chains.
     pub chains: Vec<ProgramChain>,
-    /// The jumps from the kernel's chains into ours.
+    /// The jumps from the kernel's chains into Palisade's chains.
     pub hooks: Vec<ChainHook>,
 }
 
-/// The kernel's tables that we have chains in.
+/// The kernel tables in which Palisade has chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableKind {
-    /// Before connections are tracked.
+    /// The raw table: before connection tracking.
     Raw,
-    /// Before destinations are translated.
+    /// The mangle table: before DNAT.
     Mangle,
-    /// Where verdicts are due.
+    /// The filter table: makes the final decision.
     Filter,
 }
 
-/// A jump from one of the kernel's chains to the head of ours.
+/// A jump from one of the kernel's chains to a chain of Palisade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainHook {
     /// `FORWARD`, `INPUT`, `OUTPUT` or `PREROUTING`.
     pub kernel_chain: &'static str,
-    /// Ours.
+    /// The target chain.
     pub chain: ChainName,
-    /// Before or behind the rules of others.
+    /// Whether the jump comes before or after the rules of other programs.
     pub position: HookPosition,
 }
 
-/// A chain of ours.
+/// A chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramChain {
     /// The name.
     pub name: ChainName,
-    /// What it is, for the comment line above it.
+    /// Description, for the comment line above the chain.
     pub about: String,
     /// The rules in order.
     pub rules: Vec<ProgramRule>,
 }
 
-/// One rule of a chain: a packet that all matches fit goes to the target.
+/// One rule of a chain. A packet that satisfies all matches goes to the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramRule {
-    /// The conditions; every packet fits when there are none.
+    /// The matches. A rule without matches applies to every packet.
     pub matches: Vec<RuleMatch>,
-    /// What becomes of the packet.
+    /// What happens to the packet.
     pub target: RuleTarget,
-    /// Where the rule comes from, for its comment.
+    /// The source of the rule, for its comment.
     pub about: String,
 }
 
@@ -97,26 +97,26 @@ pub enum RuleMatch {
     Icmp(Sense, Icmp),
     /// The packet belongs to a known connection, or is related to one.
     Reply,
-    /// Connection tracking cannot place the packet.
+    /// Connection tracking cannot assign the packet to a connection.
     Invalid,
-    /// Connection tracking was told to leave the packet alone.
+    /// The packet is exempt from connection tracking.
     Untracked,
-    /// The destination that the packet's connection had before it was translated, in one prefix.
+    /// The destination of the packet's connection before DNAT is in one prefix.
     OriginalAddress(Sense, Cidr),
-    /// The port of that destination in one range.
+    /// The port of that destination is in one range.
     OriginalPort(Sense, PortRange),
     /// The packet arrived on this interface: up to 15 letters, digits, `_`, `.` and `-`.
     Arrives(String),
-    /// The packet arrived on an interface with such a name.
+    /// The packet arrived on an interface whose name matches.
     ArrivesLike(InterfacePattern),
-    /// The route back to the packet's source does not lead out of the interface that it arrived on.
-    /// In the raw and mangle tables, below PREROUTING only.
+    /// The route back to the packet's source does not use the interface on which the packet
+    /// arrived. Valid only in the raw and mangle tables, below PREROUTING.
     Spoofed(Strictness),
-    /// The packet leaves by this interface.
+    /// The packet leaves on this interface.
     Leaves(String),
     /// The packet did not arrive on the loopback interface.
     NotLoopback,
-    /// At most ten packets a second, after a first twenty.
+    /// At most ten packets per second, after an initial burst of twenty.
     Rarely,
 }
 
@@ -129,40 +129,40 @@ pub enum Sense {
     IsNot,
 }
 
-/// Which route back to a packet's source will do.
+/// Which route back to a packet's source is acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strictness {
-    /// Out of the interface that it arrived on.
+    /// A route out of the interface on which the packet arrived.
     Strict,
-    /// Out of any interface.
+    /// A route out of any interface.
     Loose,
 }
 
 /// A side of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// The sender's.
+    /// The sender.
     Source,
-    /// The receiver's.
+    /// The receiver.
     Destination,
 }
 
-/// What becomes of a packet.
+/// The target of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleTarget {
-    /// Accepted, finally.
+    /// Accepts the packet. Final in this table.
     Accept,
-    /// Dropped, finally.
+    /// Drops the packet. Final.
     Drop,
-    /// Back to the chain that jumped here.
+    /// Returns to the chain that jumped here.
     Return,
-    /// Into a chain, and back when that has no verdict.
+    /// Jumps to a chain. Evaluation continues here if that chain has no verdict.
     Jump(ChainName),
-    /// Into a chain; that one's return is this one's.
+    /// Goes to a chain. A return from it returns from this chain.
     Goto(ChainName),
-    /// Left alone by connection tracking, and on; in the raw table only.
+    /// Exempts the packet from connection tracking, then continues. Valid only in the raw table.
     NoTrack,
-    /// A line in the kernel's log with this prefix, and on.
+    /// Writes a line with this prefix to the kernel's log, then continues.
     Log(LogPrefix),
 }
 
@@ -171,7 +171,7 @@ pub enum RuleTarget {
 pub struct ProgramSet {
     /// The name.
     pub name: SetName,
-    /// What it is, for the comment line above it.
+    /// Description, for the comment line above the set.
     pub about: String,
     /// Type and members.
     pub members: SetMembers,
@@ -188,12 +188,12 @@ pub enum SetMembers {
     Ports(Vec<PortRange>),
 }
 
-/// A member of a `hash:net` set. The longest prefix that holds an address decides.
+/// A member of a `hash:net` set. The longest prefix that contains an address decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NetMember {
-    /// The prefix; never a whole family, which such a set cannot hold.
+    /// The prefix. Never a whole family, because such a set cannot contain one.
     pub net: Cidr,
-    /// Whether its addresses are in the set or, as an exception, not.
+    /// Whether its addresses are members or, as an exception, not members.
     pub sense: Sense,
 }
 
@@ -208,20 +208,20 @@ pub struct ServiceMember {
     pub port: u16,
 }
 
-/// A chain's name: `pal-` first, 28 bytes at most, no white space, no quote.
+/// A chain name: starts with `pal-`, at most 28 bytes, no white space or quote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChainName(pub(super) String);
 
-/// A set's name: `pal-` first, 31 bytes at most, no white space, no quote.
+/// A set name: starts with `pal-`, at most 31 bytes, no white space or quote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetName(pub(super) String);
 
-/// The prefix of a log line: 29 bytes at most, no quote.
+/// The prefix of a log line: at most 29 bytes, no quote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPrefix(pub(super) String);
 
 impl TableKind {
-    /// The kernel's name for it.
+    /// The kernel's name of the table.
     pub fn label(self) -> &'static str {
         match self {
             TableKind::Raw => "raw",
@@ -232,7 +232,7 @@ impl TableKind {
 }
 
 impl Program {
-    /// The table of a family.
+    /// The filter table of a family.
     pub fn table(&self, family: Family) -> &ProgramTable {
         match family {
             Family::V4 => &self.v4,
@@ -242,7 +242,7 @@ impl Program {
 }
 
 impl Program {
-    /// The rules that name a set, IPv4 first.
+    /// The rules that use a set, IPv4 first.
     pub fn rules_naming<'program>(
         &'program self,
         set: &'program SetName,
@@ -258,7 +258,7 @@ impl Program {
 }
 
 impl RuleMatch {
-    /// The set that the condition looks into.
+    /// The set that the match looks up, if any.
     pub fn set(&self) -> Option<&SetName> {
         match self {
             RuleMatch::Member(_, _, set)
@@ -284,7 +284,7 @@ impl RuleMatch {
 }
 
 impl SetMembers {
-    /// How many elements the kernel will hold.
+    /// Number of elements that the kernel will hold.
     pub fn len(&self) -> usize {
         match self {
             SetMembers::Addresses(_, members) => members.len(),
@@ -296,14 +296,14 @@ impl SetMembers {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the set has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl NetMember {
-    /// A prefix whose addresses are in the set.
+    /// A prefix whose addresses are members of the set.
     pub fn from_prefix(net: Cidr) -> Self {
         Self {
             net,

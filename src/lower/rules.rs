@@ -1,10 +1,10 @@
-//! Rules that the chains of endpoints and those of host endpoints both have.
+//! Rules that the chains of pods and of host endpoints have in common.
 
 use crate::lower::program::{ProgramRule, RuleMatch, RuleTarget};
 
-/// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast
-/// listener query, report and done (RFC 2710), router solicitation, neighbour solicitation and
-/// advertisement (RFC 4861), listener report v2 (RFC 3810).
+/// ICMPv6 messages between a host and its neighbours that IPv6 requires: multicast listener query,
+/// report and done (RFC 2710), router solicitation, neighbour solicitation and advertisement (RFC
+/// 4861), listener report v2 (RFC 3810).
 pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
     (130, "multicast listener query"),
     (131, "multicast listener report"),
@@ -23,7 +23,7 @@ pub(super) fn rule(matches: Vec<RuleMatch>, target: RuleTarget, about: &str) -> 
     }
 }
 
-/// What every connection-tracked side begins with.
+/// The first rules of every chain that relies on connection tracking.
 pub(super) fn tracked() -> [ProgramRule; 2] {
     [
         rule(

@@ -1,4 +1,4 @@
-//! Sets of one node: every distinct one once, filled from what policy resolves to.
+//! The sets of one node. Each distinct set exists once and is filled from resolved policy.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{PeerSelection, SelectorId};
 use crate::resolve::{self, ResolvedPolicy};
 
-/// The sets that a node's rules name so far.
+/// The sets that the node's rules use so far.
 pub(super) struct SetBuilder<'input> {
     resolved: &'input ResolvedPolicy<'input>,
     node: NodeId,
     sets: BTreeMap<SetName, ProgramSet>,
 }
 
-/// Whose addresses a selection is to hold.
+/// Which addresses the set of a selection contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SetReach {
-    /// Everyone's: for the other side of a rule.
+    /// All addresses. For the remote side of a rule.
     Cluster,
-    /// Those of this node's endpoints, and of network sets: for the side of a rule that the policy
-    /// applies to. No other address can stand there, so that the set stays small.
+    /// The addresses of this node's endpoints and of network sets. For the side of a rule that the
+    /// policy applies to. Other addresses cannot occur there, so the set stays small.
     Node,
 }
 
@@ -57,7 +57,7 @@ impl<'input> SetBuilder<'input> {
         self.sets.into_values().collect()
     }
 
-    /// Takes a set in unless it is there.
+    /// Adds a set if it does not exist yet.
     pub(super) fn add(
         &mut self,
         name: SetName,
@@ -72,7 +72,7 @@ impl<'input> SetBuilder<'input> {
         name
     }
 
-    /// The set of a selector's addresses.
+    /// The set of the addresses that a selector selects.
     pub(super) fn selection(
         &mut self,
         selector: SelectorId,
@@ -100,7 +100,7 @@ impl<'input> SetBuilder<'input> {
         self.add(name, || format!("{text}{}", reach.remark()), members)
     }
 
-    /// The set of prefixes, some with exceptions in them.
+    /// The set of prefixes, possibly with exceptions.
     pub(super) fn prefixes(
         &mut self,
         family: Family,
@@ -251,8 +251,8 @@ impl<'input> SetBuilder<'input> {
         )
     }
 
-    /// The set of the addresses and ports that endpoints give these names to. The protocol is the
-    /// rule's, where it has one.
+    /// The set of the addresses and ports to which endpoints give these names. Restricted to the
+    /// protocol of the rule, if it has one.
     pub(super) fn named_ports(
         &mut self,
         wanted: &NamedPortQuery<'_>,
@@ -289,7 +289,7 @@ impl<'input> SetBuilder<'input> {
     }
 }
 
-/// Whose ports by which names.
+/// A query for named ports: the names and the endpoints.
 #[derive(Clone, Copy)]
 pub(super) struct NamedPortQuery<'rule> {
     pub(super) names: &'rule [String],
@@ -298,7 +298,7 @@ pub(super) struct NamedPortQuery<'rule> {
     pub(super) reach: SetReach,
 }
 
-/// The members that [`SetBuilder::named_ports`] holds.
+/// The members of the set of [`SetBuilder::named_ports`].
 fn services(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -311,6 +311,7 @@ fn services(
         selected,
         reach,
     } = *wanted;
+    // Only ports of local pods can occur on the local side of a rule.
     let node = (reach == SetReach::Node).then_some(node);
     let members = resolved.named_ports(
         &resolve::ResolvedPorts {
@@ -335,7 +336,7 @@ fn services(
     )
 }
 
-/// Plain members.
+/// Members without exceptions.
 fn addresses(family: Family, nets: &[Cidr]) -> SetMembers {
     SetMembers::Addresses(
         family,
@@ -343,9 +344,11 @@ fn addresses(family: Family, nets: &[Cidr]) -> SetMembers {
     )
 }
 
-/// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the
-/// kernel, so that a prefix inside an exception must go, and an exception outside all prefixes may.
-/// `/0` is two halves, which is all such a set can hold.
+/// Members for "in one of `nets` and in none of `except`".
+///
+/// In the kernel the longest prefix decides. So prefixes inside an exception are removed, and
+/// exceptions outside all prefixes may be removed. `/0` becomes two halves, because such a set
+/// cannot contain it.
 pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> {
     let halved = |nets: &[Cidr]| {
         nets.iter()
@@ -354,6 +357,8 @@ pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> 
             .collect::<Vec<Cidr>>()
     };
     let (nets, except) = (halved(nets), halved(except));
+    // Quadratic, but Calico allows at most 256 prefixes and 256 exceptions, and a Kubernetes block
+    // with exceptions is a single prefix.
     let excepted = |net: &Cidr| except.iter().any(|exception| exception.contains(*net));
     let kept: Vec<Cidr> = nets.into_iter().filter(|net| !excepted(net)).collect();
     let needed = except
@@ -377,7 +382,7 @@ pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> 
     members
 }
 
-/// A prefix, or the halves of a whole family.
+/// A prefix, or the two halves of a whole family.
 fn without_whole_family(net: Cidr) -> Vec<Cidr> {
     match net.is_everything() {
         true => net.halves().into_iter().flatten().collect(),
@@ -393,8 +398,8 @@ pub(super) fn family_suffix(family: Family) -> char {
     }
 }
 
-/// The part of a selector that tells it from others: without the clauses that nearly every selector
-/// has.
+/// The part of a selector that distinguishes it from others. Omits the clauses that nearly every
+/// selector has.
 fn informative(selector: &str) -> String {
     let parts = selector.split(" && ").filter(|part| {
         !part.contains("projectcalico.org/orchestrator") || !selector.contains(" && ")

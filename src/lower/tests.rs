@@ -11,7 +11,7 @@ fn cidrs(text: &str) -> Vec<Cidr> {
         .collect()
 }
 
-/// Members of "in one of `nets` and in none of `except`", exceptions with a `!`.
+/// Members for "in one of `nets` and in none of `except`". Exceptions have a `!`.
 fn members(nets: &str, except: &str) -> String {
     let members = with_exceptions(&cidrs(nets), &cidrs(except));
     let text = |sense| if sense == Sense::IsNot { "!" } else { "" };
@@ -40,7 +40,7 @@ fn exceptions_hold_whatever_their_size() {
             "0.0.0.0/1 !10.0.0.0/8 128.0.0.0/1",
         ),
         ("::/0", "2001:db8::/32", "::/1 !2001:db8::/32 8000::/1"),
-        // an exception as large as one half must not stand beside that half
+        // an exception equal to a half replaces that half
         ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"),
         ("0.0.0.0/0", "0.0.0.0/1 128.0.0.0/1", ""),
     ];
@@ -172,7 +172,7 @@ fn two_things_with_one_name_are_refused() {
         ),
         (name, 0)
     );
-    // in place of a second content with the same hash
+    // simulates a second content with the same hash
     names
         .given
         .values_mut()

@@ -1,10 +1,12 @@
-//! Policy to chains: a chain for every tier, class, and policy that needs one.
+//! Lowers policy to chains: one for every tier and class, and one for every policy that needs its
+//! own.
 //!
-//! In the chain of a tier, an endpoint goes to the chain of its class, or falls through when it has
-//! no policy there. In the chain of a class, policies come in order; what none decides meets the
-//! tier's end. A verdict is final: deny drops, allow goes on to the other side or accepts. Pass is
-//! a return, out of the tier, to the next one; so a policy that passes must stand in the chain of
-//! the class itself, while any other has a chain of its own that its classes share.
+//! The chain of a tier sends each endpoint to the chain of its class. An endpoint without policy in
+//! the tier falls through. The chain of a class evaluates its policies in order; a packet that none
+//! of them decides meets the tier's default action. Deny is final and drops. Allow continues with
+//! the other side or accepts. Pass is a return out of the tier to the next one. So the rules of a
+//! policy that passes must be in the chain of the class itself. Any other policy has its own chain,
+//! which its classes share.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +22,7 @@ use crate::lower::{NodeLowering, profiles};
 use crate::net::Direction;
 use crate::policy::{Action, DefaultAction, Policy, Tier};
 
-/// The chains of all tiers for one direction and family.
+/// Builds the chains of all tiers for one direction and family.
 pub(super) fn chains(
     lowering: &mut NodeLowering<'_, '_>,
     way: &DirectionContext<'_>,
@@ -52,6 +54,7 @@ pub(super) fn chains(
                 .policies
                 .iter()
                 .filter(|policy| has_own_chain(policy, way.direction));
+            // Several classes may share a policy. Its chain is added once.
             let new: Vec<&Policy> = own
                 .copied()
                 .filter(|policy| shared.insert(&policy.key))
@@ -81,7 +84,7 @@ pub(super) fn chains(
     tiers
 }
 
-/// Whether a policy has a chain of its own in this direction: it must not pass.
+/// Whether a policy has its own chain in this direction. True if none of its rules passes.
 fn has_own_chain(policy: &Policy, direction: Direction) -> bool {
     let rules = policy.rules(direction).unwrap_or_default();
     !rules.is_empty() && rules.iter().all(|rule| rule.action != Action::Pass)
@@ -161,7 +164,7 @@ fn class_chain(
     (dispatch, ProgramChain { name, about, rules })
 }
 
-/// What a class's chain ends with: a drop, or nothing, which is a return to the next tier.
+/// The last rule of a class's chain: a drop, or `None`, which returns to the next tier.
 fn end_of_tier(tier: &Tier) -> Option<ProgramRule> {
     match tier.default_action {
         DefaultAction::Deny => Some(ProgramRule {

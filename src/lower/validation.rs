@@ -1,18 +1,18 @@
-//! Source validation: packets that claim a pod's address where no such packet can come from.
+//! Source validation: handles packets that claim a pod's address but arrive where no such packet
+//! can come from.
 //!
-//! The route is asked for first: it is right for nearly all packets, and a look into a set costs
-//! more than it (`benches/validation`). So a packet that is where it should be meets one rule.
+//! The rules check the route first, because it is right for nearly all packets, and a set lookup
+//! costs more (`benches/validation`). So a packet with a valid source evaluates one rule.
 //!
-//! Rules of ours know an endpoint by its address, so that a pod which sends with another's address
-//! would be that other one. The kernel knows where each address is: a packet whose route back does
-//! not lead out of the interface that it arrived on has a source that is not its sender's.
-//! `rpfilter` asks for that (net/ipv4/netfilter/ipt_rpfilter.c,
-//! net/ipv6/netfilter/ip6t_rpfilter.c); it matches nothing that comes over the loopback interface,
-//! and takes an address of the node itself for one without a route. It exists in the raw and mangle
-//! tables, below PREROUTING only.
+//! Palisade's rules identify an endpoint by its address. A pod that sends with another pod's
+//! address would therefore get that pod's policy. The kernel knows where each address is: if the
+//! route back to a packet's source does not use the interface on which it arrived, the source is
+//! forged. `rpfilter` checks this (net/ipv4/netfilter/ipt_rpfilter.c,
+//! net/ipv6/netfilter/ip6t_rpfilter.c). It matches nothing that arrives on the loopback interface,
+//! and treats an address of the node itself as one without a route. It exists only in the raw and
+//! mangle tables, below PREROUTING.
 //!
-//! The rules are the same whoever the pods are, so that a pod or a node that comes or goes changes
-//! members of sets only.
+//! The rules do not depend on the pods. When pods or nodes come and go, only set members change.
 
 use crate::lower::NodeLowering;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
@@ -25,8 +25,9 @@ use crate::lower::sets::family_suffix;
 use crate::net::Family;
 use crate::options::SourceValidation;
 
-/// The tables before the filter table, given those of host endpoints: source validation comes
-/// before all else in the raw table, which is made where there is none.
+/// Adds source validation to the tables before the filter table. The input contains the tables of
+/// host endpoints. Source validation comes first in the raw table, which is created if it does not
+/// exist.
 pub(super) fn before(
     lowering: &mut NodeLowering<'_, '_>,
     early: Vec<ProgramTable>,
@@ -55,7 +56,7 @@ pub(super) fn before(
     tables
 }
 
-/// A raw table with source validation at the head of what arrives.
+/// A raw table in which arriving packets meet source validation first.
 fn validated(
     lowering: &mut NodeLowering<'_, '_>,
     mut table: ProgramTable,
@@ -91,6 +92,7 @@ fn validated(
     let elsewhere = vec![RuleMatch::Spoofed(Strictness::Strict)];
     let about = "source validation: the route back leads elsewhere";
     let entry = rule(elsewhere, RuleTarget::Jump(validate.clone()), about);
+    // First in the chain, because untracked policy may accept packets with a forged source.
     if let Some(first) = table.chains.first_mut() {
         first.rules.insert(0, entry);
     }
@@ -115,12 +117,13 @@ fn validated(
         about: about.to_owned(),
         rules: verdict(mode),
     };
+    // Directly after PREROUTING, in the order in which packets reach the chains.
     table.chains.splice(1..1, [validation, spoofed]);
     table
 }
 
-/// What is asked of a packet whose route back leads elsewhere, with words about it: each question
-/// leads to the same verdict.
+/// The matches for a packet whose route back uses another interface, each with a description. All
+/// of them lead to the same verdict.
 fn checks(
     lowering: &mut NodeLowering<'_, '_>,
     family: Family,
@@ -139,6 +142,8 @@ fn checks(
     let everywhere = RuleMatch::Member(Sense::Is, Side::Source, cluster_set(lowering, family));
     match mode {
         SourceValidation::Loose => {
+            // The node knows the routes to its own pods for certain, so loose mode checks these
+            // strictly.
             let here = RuleMatch::Member(Sense::Is, Side::Source, node_set(lowering, family));
             checks.push((vec![here], "address of a pod of this node"));
             let loose = RuleMatch::Spoofed(Strictness::Loose);
@@ -176,7 +181,7 @@ fn verdict(mode: SourceValidation) -> Vec<ProgramRule> {
     }
 }
 
-/// The set of the addresses that are pods' anywhere in the cluster.
+/// The set of the addresses of pods anywhere in the cluster.
 fn cluster_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let resolved = lowering.resolved;
     let about = || "pods of all nodes: their pod ranges, and endpoints outside of these".to_owned();
@@ -195,7 +200,7 @@ fn cluster_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
         .add(name, about, || SetMembers::Addresses(family, members()))
 }
 
-/// The set of the addresses that are pods' on this node.
+/// The set of the addresses of pods on this node.
 fn node_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let (resolved, node) = (lowering.resolved, lowering.node);
     let about = || "pods of this node: its pod ranges, and endpoints outside of these".to_owned();
