@@ -1,4 +1,4 @@
-//! Calico's kinds, field by field (API of `projectcalico.org/v3`).
+//! Reads Calico's kinds (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{ManifestKind, MappingFields, NodeScalar, NodeValue, YamlNode};
@@ -27,16 +27,16 @@ pub(super) const DIRECTIONS: [(&str, Direction); 2] = [
     ("Egress", Direction::Egress),
 ];
 
-/// Rules of one direction (semantics §2.3).
+/// Maximum number of rules in one direction (semantics §2.3).
 const MOST_RULES: usize = 1_024;
-/// Entries of `nets`, and of `notNets` (semantics §2.2).
+/// Maximum number of entries of `nets`, and of `notNets` (semantics §2.2).
 const MOST_NETS: usize = 256;
-/// Entries of `ports`, and of `notPorts`.
+/// Maximum number of entries of `ports`, and of `notPorts`.
 const MOST_PORTS: usize = 50;
-/// Characters of a selector.
+/// Maximum number of characters in a selector.
 const LONGEST_SELECTOR: usize = 1_024;
 
-/// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
+/// Reads a `NetworkPolicy` or `GlobalNetworkPolicy`, or its staged counterpart, from the spec.
 pub(super) fn policy(
     mut spec: MappingFields<'_>,
     metadata: Metadata,
@@ -52,6 +52,7 @@ pub(super) fn policy(
         tier: absent_if_empty(spec.text("tier", diagnostics)),
         order: spec.get("order").and_then(|node| node.float(diagnostics)),
         selector: selector(&mut spec, "selector", diagnostics),
+        // In a namespaced policy this field is unknown and gets reported by `finish`.
         namespace_selector: if global {
             selector(&mut spec, "namespaceSelector", diagnostics)
         } else {
@@ -78,7 +79,7 @@ pub(super) fn policy(
         },
     };
 
-    // hints change where Calico programs a policy, never what it means
+    // hints affect where Calico programs a policy, never its meaning
     spec.distinct("performanceHints", diagnostics);
     spec.list("performanceHints", diagnostics, |node, diagnostics| {
         node.choice(&HINTS, diagnostics)
@@ -88,14 +89,15 @@ pub(super) fn policy(
     policy
 }
 
-/// The directions of a policy. An empty list would say that there are none, and is an absent one to
-/// Calico's own tools.
+/// The directions of a policy. Refuses an empty list, because it would mean "no direction", but
+/// Calico's own tools treat it as absent.
 fn types(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Vec<Spanned<Direction>> {
     spec.distinct("types", diagnostics);
     if let Some(node) = spec
         .get("types")
         .filter(|node| node.items().is_some_and(<[YamlNode]>::is_empty))
     {
+        // An empty `types` in a file and in the API would mean different policies.
         let help = "leave `types` out, and it is what the rules are for";
         diagnostics.push(
             Diagnostic::at(Code::InvalidValue, node.span, "`types` must not be empty").help(help),
@@ -107,7 +109,7 @@ fn types(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Vec<Spa
     })
 }
 
-/// A `Profile`.
+/// Reads a `Profile`.
 pub(super) fn profile(
     tree: &YamlNode,
     metadata: Metadata,
@@ -130,7 +132,7 @@ pub(super) fn profile(
     })
 }
 
-/// A `Tier`.
+/// Reads a `Tier`.
 pub(super) fn tier(
     tree: &YamlNode,
     metadata: Metadata,
@@ -162,7 +164,7 @@ pub(super) fn tier(
     })
 }
 
-/// A `NetworkSet` or `GlobalNetworkSet`.
+/// Reads a `NetworkSet` or `GlobalNetworkSet`.
 pub(super) fn network_set(
     tree: &YamlNode,
     metadata: Metadata,
@@ -219,7 +221,8 @@ fn rule(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Rule> {
     fields.finish(diagnostics);
     Some(Rule {
         span: node.span,
-        // where it is wrong, any will do that goes with every other field: the compile is refused
+        // If the action is wrong, the compile is refused. `Allow` is a placeholder that conflicts
+        // with no other field.
         action: action.map_or(Action::Allow, |action| action.value),
         ip_version,
         protocol,
@@ -233,7 +236,8 @@ fn rule(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Rule> {
     })
 }
 
-/// `metadata.annotations` of a rule are remarks for people, with the limits of an object's.
+/// Checks `metadata.annotations` of a rule. They are remarks for people, with the limits of an
+/// object's annotations.
 fn rule_metadata(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
     let Some(mut metadata) = fields
         .get("metadata")
@@ -278,7 +282,7 @@ fn service_accounts(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Se
     let mut fields = MappingFields::from_node(node, diagnostics)?;
     fields.distinct("names", diagnostics);
     let names = fields.list("names", diagnostics, YamlNode::text);
-    // the one selector of which Calico limits no length
+    // Calico limits the length of all selectors but this one
     let selector = absent_if_empty(fields.text("selector", diagnostics));
     fields.finish(diagnostics);
     Some(ServiceAccounts { names, selector })
@@ -304,8 +308,9 @@ fn services(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ServiceRef
     })
 }
 
-/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of
-/// blanks is not: it means `all()`, which on a rule's side are known addresses only.
+/// The text of a selector. Empty text counts as absent, because Calico's web interface writes `''`.
+/// Text of blanks is not absent: it means `all()`, which on a rule's side matches known addresses
+/// only.
 fn selector(
     fields: &mut MappingFields<'_>,
     name: &'static str,
@@ -384,7 +389,8 @@ fn icmp(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Spanned<Icmp>>
     ))
 }
 
-/// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
+/// A protocol by Calico's name (case-sensitive), or by number from 1 to 255, also as a string of
+/// digits.
 pub(super) fn written_protocol(
     node: &YamlNode,
     diagnostics: &mut Diagnostics,
@@ -433,8 +439,8 @@ fn bad_protocol(node: &YamlNode, written: &str) -> Diagnostic {
     .help(help)
 }
 
-/// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and
-/// must not pass for a name.
+/// A port as a number or a string. `policy` checks its meaning. `8e1` is a number, and must not be
+/// taken for a name.
 pub(super) fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenPort> {
     let text = match &node.value {
         NodeValue::Scalar(NodeScalar::Number(number))

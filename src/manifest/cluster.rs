@@ -1,4 +1,4 @@
-//! Cluster-wide Kubernetes policy, field by field: `ClusterNetworkPolicy`
+//! Reads cluster-wide Kubernetes policy: `ClusterNetworkPolicy`
 //! (`policy.networking.k8s.io/v1alpha2`), `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`
 //! (`v1alpha1`).
 
@@ -29,17 +29,17 @@ const ADMIN_ACTIONS: [(&str, Action); 3] = [
 ];
 const BASELINE_ACTIONS: [(&str, Action); 2] = [("Allow", Action::Allow), ("Deny", Action::Deny)];
 
-/// Prefixes that a peer may have.
+/// Maximum number of prefixes in a peer.
 const MOST_NETWORKS: usize = 25;
-/// Characters of a rule's name.
+/// Maximum number of characters in a rule's name.
 const LONGEST_RULE_NAME: usize = 100;
 
-/// What the three kinds have differently.
+/// Differences between the three kinds.
 #[derive(Clone, Copy)]
 struct KindDialect {
     actions: &'static [(&'static str, Action)],
     ports: &'static str,
-    /// Rules that a direction may have, and peers and ports that a rule may have.
+    /// Maximum number of rules in a direction, and of peers and ports in a rule.
     longest_list: usize,
 }
 
@@ -58,7 +58,7 @@ const BASELINE: KindDialect = KindDialect {
     ..ADMIN
 };
 
-/// A `ClusterNetworkPolicy`, which names its tier.
+/// Reads a `ClusterNetworkPolicy`, which names its tier.
 pub(super) fn policy(
     tree: &YamlNode,
     metadata: Metadata,
@@ -68,6 +68,7 @@ pub(super) fn policy(
     let tier = spec
         .require("tier", diagnostics)
         .and_then(|node| node.choice(&TIERS, diagnostics));
+    // Without a valid tier the compile is refused, so the rank is only a placeholder.
     let rank = tier.map_or(ClusterRank::Admin, |tier| tier.value);
     let priority = priority(&mut spec, diagnostics);
 
@@ -78,7 +79,7 @@ pub(super) fn policy(
     })
 }
 
-/// An `AdminNetworkPolicy`.
+/// Reads an `AdminNetworkPolicy`.
 pub(super) fn admin(
     tree: &YamlNode,
     metadata: Metadata,
@@ -93,12 +94,13 @@ pub(super) fn admin(
     })
 }
 
-/// A `BaselineAdminNetworkPolicy`, of which there is one.
+/// Reads a `BaselineAdminNetworkPolicy`. A cluster has at most one.
 pub(super) fn baseline(
     tree: &YamlNode,
     metadata: Metadata,
     diagnostics: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
+    // The API server enforces this name, so that a cluster has one baseline policy.
     if metadata.name.value != BASELINE_NAME {
         let message = format!("a BaselineAdminNetworkPolicy must be called `{BASELINE_NAME}`");
         diagnostics.push(Diagnostic::at(
@@ -111,7 +113,7 @@ pub(super) fn baseline(
     Some(body(spec, BASELINE, metadata, diagnostics))
 }
 
-/// What the kinds share: subject and rules.
+/// Reads the fields that all three kinds have: subject and rules.
 fn body(
     mut spec: MappingFields<'_>,
     dialect: KindDialect,
@@ -142,7 +144,7 @@ fn priority(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Opti
         .map(|priority| priority.value)
 }
 
-/// The rules of a direction; `peers` is the name of the field that lists the other side.
+/// Reads the rules of a direction. `peers` is the name of the field that lists the remote side.
 fn rules(
     spec: &mut MappingFields<'_>,
     name: &'static str,
@@ -158,8 +160,7 @@ fn rules(
     )
 }
 
-/// A list that says something: an empty one would name nobody, where an absent one may name
-/// everybody.
+/// Refuses an empty list. It would match nothing, while an absent list may match everything.
 fn check_filled(list: &YamlNode, diagnostics: &mut Diagnostics) {
     if list.items().is_some_and(<[YamlNode]>::is_empty) {
         diagnostics.push(Diagnostic::at(
@@ -192,6 +193,7 @@ fn rule(
 
     let most = dialect.longest_list;
     let sides = fields.list_up_to(peers, most, diagnostics, |node, diagnostics| {
+        // Only egress rules have receivers as peers.
         peer(node, peers == "to", diagnostics)
     });
     let ports = fields.list_up_to(
@@ -206,7 +208,7 @@ fn rule(
     );
 
     fields.finish(diagnostics);
-    // where it is wrong, any will do: the compile is refused
+    // if the action is wrong, the compile is refused, so this is only a placeholder
     let action = action.map_or(Action::Deny, |action| action.value);
     Some(ClusterRule {
         span: node.span,
@@ -216,8 +218,8 @@ fn rule(
     })
 }
 
-/// A rule's name says nothing to us, but an object with one that is too long never gets into a
-/// cluster.
+/// Checks a rule's name. It has no effect, but an API server rejects an object with a name that is
+/// too long.
 fn check_name(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
     let Some(name) = fields.text("name", diagnostics) else {
         return;
@@ -230,7 +232,7 @@ fn check_name(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The pods a policy applies to.
+/// Reads the subject: the pods that a policy applies to.
 fn subject(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPods> {
     match peer(node, false, diagnostics)? {
         ClusterPeer::Pods(pods) => Some(pods),
@@ -238,7 +240,7 @@ fn subject(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPods
     }
 }
 
-/// A peer; only a receiver may be a prefix or a node.
+/// Reads a peer. Only a receiver may be a prefix or a node.
 fn peer(node: &YamlNode, is_receiver: bool, diagnostics: &mut Diagnostics) -> Option<ClusterPeer> {
     let mut fields = MappingFields::from_node(node, diagnostics)?;
     let errors = diagnostics.error_count();
@@ -313,7 +315,7 @@ fn namespaced_pods(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Clu
     })
 }
 
-/// `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
+/// Reads `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
 fn admin_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = MappingFields::from_node(node, diagnostics)?;
     let stated = [
@@ -338,7 +340,8 @@ fn admin_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterP
     )
 }
 
-/// What was read, when one field is there; each has been looked at before that is asked.
+/// Returns the value if exactly one of the fields is present. All fields must have been read
+/// before.
 fn only_one<const FIELDS: usize>(
     read: [Option<Option<ClusterPort>>; FIELDS],
     node: &YamlNode,
@@ -356,7 +359,7 @@ fn only_one<const FIELDS: usize>(
     stated.pop().flatten()
 }
 
-/// Protocol and first and last port of `v1alpha1`.
+/// Reads protocol, first port and last port of `v1alpha1`.
 fn ports(
     node: &YamlNode,
     first: &'static str,
@@ -373,7 +376,7 @@ fn ports(
     })
 }
 
-/// The ports from one number to another, or one port where the two are one field.
+/// A range of ports, or a single port if `first` and `last` are one field.
 fn range(
     fields: &mut MappingFields<'_>,
     first: &'static str,
@@ -399,7 +402,7 @@ fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> WrittenPort {
     }
 }
 
-/// A port by name, of any protocol (Calico's conversion, semantics §5.4).
+/// Reads a named port, which may have any protocol (Calico's conversion, semantics §5.4).
 fn named_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
     let name = node.text(diagnostics)?;
     Some(ClusterPort {
@@ -411,7 +414,7 @@ fn named_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterP
     })
 }
 
-/// `tcp`, `udp`, `sctp` or `destinationNamedPort` of `v1alpha2`.
+/// Reads `tcp`, `udp`, `sctp` or `destinationNamedPort` of `v1alpha2`.
 fn cluster_port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = MappingFields::from_node(node, diagnostics)?;
     let by_protocol = [
@@ -485,7 +488,7 @@ fn port_range(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenP
     let mut fields = MappingFields::from_node(node, diagnostics)?;
     let port = range(&mut fields, "start", "end", diagnostics);
     fields.finish(diagnostics);
-    // `v1alpha1` takes a range of one port
+    // `v1alpha1` accepts a range of a single port; `v1alpha2` does not
     if port.as_ref().is_some_and(|port| {
         port.text
             .split_once(':')

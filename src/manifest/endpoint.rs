@@ -1,4 +1,4 @@
-//! Calico's endpoints, field by field (API of `projectcalico.org/v3`).
+//! Reads Calico's workload endpoints (API of `projectcalico.org/v3`).
 
 use std::net::IpAddr;
 
@@ -10,10 +10,10 @@ use crate::name::NameForm;
 use crate::net::{Cidr, Family, Protocol};
 use crate::source::{Span, SpannedString};
 
-/// Characters of an interface's name (Linux `IFNAMSIZ`).
+/// Maximum number of characters in an interface name (Linux `IFNAMSIZ`).
 const LONGEST_INTERFACE: usize = 15;
 
-/// Fields of which an endpoint's name is made, beside its node and orchestrator.
+/// Fields that the name of an endpoint contains, besides its node and orchestrator.
 struct NameParts {
     workload: Option<SpannedString>,
     endpoint: Option<SpannedString>,
@@ -21,7 +21,7 @@ struct NameParts {
     container: Option<SpannedString>,
 }
 
-/// A `WorkloadEndpoint`.
+/// Reads a `WorkloadEndpoint`.
 pub(super) fn workload(
     tree: &YamlNode,
     metadata: Metadata,
@@ -81,7 +81,7 @@ pub(super) fn workload(
     })
 }
 
-/// Checks names that are there, and gives whether all of them fit.
+/// Checks the names that are present. Returns whether all of them are valid.
 fn check_names<'text>(
     names: impl IntoIterator<Item = (Option<&'text SpannedString>, &'static str)>,
     diagnostics: &mut Diagnostics,
@@ -133,8 +133,8 @@ fn is_container(id: &str) -> bool {
         && !id.ends_with('-')
 }
 
-/// The name says what the fields say: node, orchestrator, what it runs, and its endpoint, each with
-/// `-` doubled (Calico, `WorkloadEndpointIdentifiers`).
+/// Checks that the object's name matches its fields: node, orchestrator, workload and endpoint,
+/// each with `-` doubled (Calico, `WorkloadEndpointIdentifiers`).
 fn check_own_name(
     name: &SpannedString,
     [node, orchestrator]: [&SpannedString; 2],
@@ -175,7 +175,8 @@ fn check_own_name(
     }
 }
 
-/// What the endpoint is connected with: nothing of this says whom a packet is from.
+/// Checks the fields about the endpoint's interface. None of them identifies the sender of a
+/// packet.
 fn check_connection(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) {
     if let Some(interface) = spec.text("interfaceName", diagnostics) {
         check_interface(&interface, diagnostics);
@@ -206,8 +207,8 @@ fn check_connection(spec: &mut MappingFields<'_>, diagnostics: &mut Diagnostics)
     }
 }
 
-/// 6, 8 or 20 bytes in hexadecimal, in pairs with `:` or `-` between them, or in fours with `.`
-/// (Go's `net.ParseMAC`).
+/// Whether a text is a hardware address: 6, 8 or 20 bytes in hexadecimal, in pairs separated by `:`
+/// or `-`, or in groups of four separated by `.` (Go's `net.ParseMAC`).
 fn is_mac(text: &str) -> bool {
     let is_made_of = |separator: char, digits: usize| {
         let groups: Vec<&str> = text.split(separator).collect();
@@ -219,8 +220,8 @@ fn is_mac(text: &str) -> bool {
     is_made_of(':', 2) || is_made_of('-', 2) || is_made_of('.', 4)
 }
 
-/// A port; inner none where it has no name, which only a port that is mapped from the host may
-/// lack.
+/// Reads a port. The inner value is `None` if the port has no name. Only a port that is mapped from
+/// the host may lack one.
 #[expect(
     clippy::option_option,
     reason = "outer: whether it is valid; inner: whether it has a name"
@@ -291,7 +292,7 @@ fn port_protocol(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Proto
     protocol.has_ports().then_some(protocol)
 }
 
-/// An address, or a prefix without host bits.
+/// Whether a text is an address, or a prefix without host bits.
 fn is_network(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || Cidr::parse_strict(text).is_ok()
 }

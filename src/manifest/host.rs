@@ -1,4 +1,4 @@
-//! Calico's `HostEndpoint`, field by field (API of `projectcalico.org/v3`).
+//! Reads Calico's `HostEndpoint` (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::Diagnostics;
 use crate::document::{MappingFields, YamlNode};
@@ -9,7 +9,7 @@ use crate::manifest::{
 use crate::net::Protocol;
 use crate::source::Spanned;
 
-/// A `HostEndpoint`.
+/// Reads a `HostEndpoint`.
 pub(super) fn endpoint(
     tree: &YamlNode,
     metadata: Metadata,

@@ -1,13 +1,13 @@
-//! `http` of a rule, which a mesh enforces and iptables cannot (semantics §2.2, §8): checked, and
-//! then only its place counts.
+//! Checks `http` of a rule, which a mesh enforces and iptables cannot (semantics §2.2, §8). Only
+//! the location of the field is kept.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{MappingFields, YamlNode};
 use crate::manifest::text_fields::absent_if_empty;
 
-/// Methods, and paths, that one rule may list.
+/// Maximum number of methods, and of paths, in one rule.
 const LONGEST_LIST: usize = 20;
-/// Characters of a path.
+/// Maximum number of characters in a path.
 const LONGEST_PATH: usize = 1_024;
 
 /// Checks the field.
@@ -23,7 +23,8 @@ pub(super) fn check(node: &YamlNode, diagnostics: &mut Diagnostics) {
     fields.finish(diagnostics);
 }
 
-/// Exactly one of `exact` and `prefix`, an absolute path without query, fragment or blank.
+/// Checks a path: exactly one of `exact` and `prefix`, an absolute path without query, fragment or
+/// blank.
 fn path(node: &YamlNode, diagnostics: &mut Diagnostics) -> bool {
     let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return false;

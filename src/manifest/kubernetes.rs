@@ -1,4 +1,4 @@
-//! Kubernetes' `NetworkPolicy`, field by field (API of `networking.k8s.io/v1`).
+//! Reads Kubernetes' `NetworkPolicy` (API of `networking.k8s.io/v1`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{MappingFields, NodeScalar, NodeValue, YamlNode};
@@ -23,8 +23,8 @@ const OPERATORS: [(&str, LabelOperator); 4] = [
     ("DoesNotExist", LabelOperator::DoesNotExist),
 ];
 
-/// A `NetworkPolicy` from its spec. An absent `podSelector` is the empty one, which selects every
-/// pod (API server default).
+/// Reads a `NetworkPolicy` from its spec. An absent `podSelector` equals the empty one, which
+/// selects every pod (API server default).
 pub(super) fn policy(
     mut spec: MappingFields<'_>,
     metadata: Metadata,
@@ -57,14 +57,15 @@ pub(super) fn policy(
     }
 }
 
-/// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or
-/// nothing) allows everything.
+/// Reads a rule. `peers` is the name of the field that lists the remote side. An empty rule (`{}`
+/// or null) allows everything.
 fn rule(
     node: &YamlNode,
     peers: &'static str,
     diagnostics: &mut Diagnostics,
 ) -> Option<KubernetesRule> {
     if node.is_null() {
+        // An unfinished rule (`- ` without content) opens the policy, so it deserves a warning.
         let message = "this rule is null, and so allows everything";
         let help = "write `{}` if that is meant; the API server takes both alike";
         diagnostics.push(Diagnostic::at(Code::NullRule, node.span, message).help(help));
@@ -152,8 +153,8 @@ fn port(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<KubernetesPort
     })
 }
 
-/// A port's number or name. A string is a name, which has a letter in it (API server,
-/// `IsValidPortName`): `"80"` is refused there, and so here.
+/// A port by number or name. A string is always a name, and a name contains a letter (API server,
+/// `IsValidPortName`). So `"80"` is refused, as by the API server.
 fn number_or_name(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<WrittenPort> {
     let port = calico::port(node, diagnostics)?;
     let is_string = matches!(node.value, NodeValue::Scalar(NodeScalar::Text(_)));
@@ -170,7 +171,7 @@ fn number_or_name(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Writ
     Some(port)
 }
 
-/// A protocol by Kubernetes' name; TCP where none is stated.
+/// A protocol by Kubernetes' name. The default is TCP.
 pub(super) fn protocol(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnostics) -> Protocol {
     let stated = fields
         .get("protocol")
@@ -178,7 +179,7 @@ pub(super) fn protocol(fields: &mut MappingFields<'_>, diagnostics: &mut Diagnos
     stated.map_or(Protocol::TCP, |protocol| protocol.value)
 }
 
-/// A label selector. Requirements that are wrong are reported and left out.
+/// Reads a label selector. Wrong requirements are reported and omitted.
 pub(super) fn selector(node: &YamlNode, diagnostics: &mut Diagnostics) -> KubernetesSelector {
     let Some(mut fields) = MappingFields::from_node(node, diagnostics) else {
         return KubernetesSelector::default();

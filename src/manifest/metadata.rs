@@ -1,4 +1,4 @@
-//! `metadata` of policy objects, and the fields every object has.
+//! Reads `metadata` of policy objects, and the fields that every object has.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{ManifestKind, MappingFields, YamlNode};
@@ -7,7 +7,7 @@ use crate::name::reserved::BASELINE_NAME;
 use crate::name::{LARGEST_ANNOTATIONS, NameForm};
 use crate::source::{Span, Spanned, SpannedString};
 
-/// Fields that an API server adds; they say nothing about policy.
+/// Fields that an API server adds. They do not affect policy.
 const SERVER_FIELDS: [&str; 8] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -19,8 +19,8 @@ const SERVER_FIELDS: [&str; 8] = [
     "uid",
 ];
 
-/// Fields that say nothing about policy, whoever wrote them: two objects that differ in these are
-/// the same.
+/// Fields that do not affect policy, whoever wrote them. Two objects that differ only in these are
+/// equal.
 pub(super) const SILENT_FIELDS: [&str; 12] = [
     "annotations",
     "creationTimestamp",
@@ -36,11 +36,11 @@ pub(super) const SILENT_FIELDS: [&str; 12] = [
     "uid",
 ];
 
-/// The namespace of a namespaced object that names none, as `kubectl` has it.
+/// The namespace of a namespaced object that does not name one, as in `kubectl`.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that
-/// the rest gets looked at.
+/// Reads and checks `metadata`. If it does not identify the object, the result is a placeholder, so
+/// that the rest of the object is checked too.
 pub(super) fn read(
     tree: &YamlNode,
     kind: ManifestKind,
@@ -52,6 +52,7 @@ pub(super) fn read(
         .and_then(|node| MappingFields::from_node(node, diagnostics));
     Some(match metadata {
         Some(fields) => of_fields(fields, kind, diagnostics),
+        // Continues with placeholders, so that mistakes in the spec are reported too.
         None => Metadata {
             name: nameless(kind, tree.span),
             namespace: default_namespace(kind, tree.span),
@@ -87,6 +88,7 @@ fn of_fields(
         check_owners(node, diagnostics);
     }
 
+    // Objects from `kubectl get` contain these fields.
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
     fields.finish(diagnostics);
@@ -97,10 +99,11 @@ fn of_fields(
     }
 }
 
-/// The name of an object that has none, which has been reported.
+/// A placeholder for the name of an object without one, which has been reported.
 fn nameless(kind: ManifestKind, place: Span) -> SpannedString {
     let mut name = stand_in(place);
     if kind == ManifestKind::BaselineAdminNetworkPolicy {
+        // Any other name would cause a second error about the same object.
         BASELINE_NAME.clone_into(&mut name.value);
     }
     name
@@ -110,7 +113,7 @@ fn default_namespace(kind: ManifestKind, place: Span) -> Option<Spanned<String>>
     is_namespaced(kind).then(|| Spanned::new(DEFAULT_NAMESPACE.to_owned(), place))
 }
 
-/// The fields of an object beside `metadata`: its `spec`, and none but the ones every object has.
+/// The `spec` of an object. Reports fields other than those that every object has.
 pub(super) fn spec<'node>(
     tree: &'node YamlNode,
     diagnostics: &mut Diagnostics,
@@ -122,7 +125,7 @@ pub(super) fn spec<'node>(
     MappingFields::from_node(spec?, diagnostics)
 }
 
-/// The form of a kind's names, as Calico v3 and Kubernetes validate them.
+/// The form of names of a kind, as validated by Calico v3 and Kubernetes.
 fn form(kind: ManifestKind) -> NameForm {
     match kind {
         ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => NameForm::PolicyName,
@@ -163,7 +166,7 @@ fn is_namespaced(kind: ManifestKind) -> bool {
     }
 }
 
-/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown
+/// The namespace of a namespaced kind. A cluster-wide kind has none, and the field is unknown
 /// there.
 fn namespace(
     fields: &mut MappingFields<'_>,
@@ -191,7 +194,7 @@ fn namespace(
     Some(Spanned::new(namespace.value, namespace.span))
 }
 
-/// Checked labels.
+/// Reads and checks labels.
 pub(super) fn labels(
     node: &YamlNode,
     diagnostics: &mut Diagnostics,
@@ -205,8 +208,8 @@ pub(super) fn labels(
         .collect()
 }
 
-/// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster
-/// (semantics §2.6).
+/// Checks annotations. They do not affect policy, but an API server rejects an object with wrong
+/// ones (semantics §2.6).
 pub(super) fn check_annotations(node: &YamlNode, diagnostics: &mut Diagnostics) {
     let annotations = string_map(node, diagnostics);
     let size: usize = annotations
@@ -229,8 +232,8 @@ pub(super) fn check_annotations(node: &YamlNode, diagnostics: &mut Diagnostics) 
     }
 }
 
-/// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid`
-/// is not looked at, since files may lack it.
+/// Checks owner references. They do not affect policy, but an API server rejects an object with
+/// wrong ones. `uid` is not checked, because files may lack it.
 fn check_owners(node: &YamlNode, diagnostics: &mut Diagnostics) {
     let controllers = node.list(diagnostics, |item, diagnostics| {
         let mut owner = MappingFields::from_node(item, diagnostics)?;
@@ -261,14 +264,14 @@ fn check_owners(node: &YamlNode, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The fields of an owner reference that name the owner.
+/// The fields of an owner reference that identify the owner.
 const OWNER_FIELDS: [(&str, NameForm, &str); 3] = [
     ("apiVersion", NameForm::ApiVersion, "version of an owner"),
     ("kind", NameForm::Kind, "kind of an owner"),
     ("name", NameForm::OwnerName, "name of an owner"),
 ];
 
-/// A mapping from strings to strings.
+/// Reads a mapping from strings to strings.
 pub(super) fn string_map(
     node: &YamlNode,
     diagnostics: &mut Diagnostics,

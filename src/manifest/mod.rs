@@ -1,10 +1,9 @@
-//! Policy objects as they were written: every field that we compile, with its place, and nothing
-//! decided.
+//! Policy objects as written: every supported field with its span, and no interpretation.
 //!
 //! In: [`ManifestObject`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and
-//! words outside their list are errors here; fields that the language has and we do not compile yet
-//! are refused by name. Absent: defaults, selectors' meaning, which fields go together (that is
-//! `policy`).
+//! invalid keywords are errors here. Fields that exist in the language but are not supported yet
+//! are refused by name. Absent: defaults, the meaning of selectors, and consistency between fields
+//! (that is `policy`).
 //!
 //! Cost: linear in the text.
 
@@ -34,19 +33,18 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{ManifestKind, ManifestObject, NodeScalar, NodeValue, ObjectKind, YamlNode};
 use crate::source::{Span, SpannedString};
 
-/// Takes policy objects in, one after another. An object given twice counts once when both say the
-/// same.
+/// Collects policy objects. An object that occurs twice with the same content counts once.
 #[derive(Debug, Default)]
 pub struct ManifestReader {
     manifest: Manifest,
     seen: BTreeMap<ObjectIdentity, (Span, [u8; 32])>,
 }
 
-/// What makes two objects one.
+/// The identity of an object: kind, namespace and name.
 type ObjectIdentity = (ManifestKind, Option<String>, String);
 
 impl ManifestReader {
-    /// Reads one object of a policy kind; others are left alone.
+    /// Reads one object of a policy kind. Objects of other kinds are ignored.
     pub fn ingest(&mut self, object: &ManifestObject<'_>, diagnostics: &mut Diagnostics) {
         let ObjectKind::Manifest(kind) = object.kind else {
             return;
@@ -87,7 +85,8 @@ impl ManifestReader {
             }
             ManifestKind::WorkloadEndpoint => {
                 let endpoint = endpoint::workload(&tree, metadata, diagnostics);
-                // beside the other one, it would have its addresses
+                // A second endpoint of the same name would share addresses with the first one and
+                // cause another error.
                 manifest
                     .workload_endpoints
                     .extend(endpoint.filter(|_| sight == NameUse::First));
@@ -123,12 +122,12 @@ impl ManifestReader {
         }
     }
 
-    /// Everything that was read.
+    /// Returns everything that was read.
     pub fn finish(self) -> Manifest {
         self.manifest
     }
 
-    /// Whether an object of this name came before; reports it when the two differ.
+    /// Checks whether an object of this name was read before. Reports it if the two differ.
     fn sight(
         &mut self,
         kind: ManifestKind,
@@ -184,20 +183,20 @@ impl ManifestReader {
     }
 }
 
-/// What has been seen of an object's name.
+/// Earlier objects with an object's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NameUse {
     First,
-    /// An object that says the same.
+    /// An object with the same content.
     Same,
-    /// One that says something else, which has been reported. It is read all the same, for its own
-    /// mistakes.
+    /// An object with other content, which has been reported. The new object is read all the same,
+    /// to report its own mistakes.
     Different,
 }
 
-/// What stands for a word that is missing or no word, which has been reported: it fits wherever a
-/// name does, so that nothing more is said about it, while everything beside it gets looked at. The
-/// compile is refused.
+/// A placeholder for a text that is missing or not a string, which has been reported. It is a valid
+/// name, so that it causes no further errors and the other fields are checked. The compile is
+/// refused.
 fn stand_in(place: Span) -> SpannedString {
     SpannedString::new("x".to_owned(), place, "")
 }
@@ -208,7 +207,7 @@ fn is_named(tree: &YamlNode) -> bool {
         .is_some_and(|name| matches!(name.value, NodeValue::Scalar(NodeScalar::Text(_))))
 }
 
-/// The tier that an object names.
+/// The tier that an object names, if any.
 fn tier_of(tree: &YamlNode) -> Option<&str> {
     match &tree.get("spec")?.get("tier")?.value {
         NodeValue::Scalar(NodeScalar::Text(text)) => Some(text.value.as_str()),
@@ -216,7 +215,7 @@ fn tier_of(tree: &YamlNode) -> Option<&str> {
     }
 }
 
-/// Remarks on an object of the API group that Calico keeps for itself.
+/// The note on an object of Calico's internal API group.
 fn internal_api(metadata: &Metadata) -> Diagnostic {
     Diagnostic::at(
         Code::InternalApi,

@@ -1,11 +1,11 @@
-//! The written form of policy objects.
+//! Policy objects as written.
 
 use std::fmt;
 
 use crate::net::{Direction, Family, Protocol};
 use crate::source::{Span, Spanned, SpannedString};
 
-/// All policy of one compile, as written.
+/// All policy objects of one compile, as written.
 #[derive(Debug, Default)]
 pub struct Manifest {
     /// Calico policies, namespaced and global.
@@ -16,9 +16,9 @@ pub struct Manifest {
     pub cluster_policies: Vec<ClusterPolicy>,
     /// Profiles.
     pub profiles: Vec<Profile>,
-    /// Endpoints that say themselves what they are.
+    /// Workload endpoints, which describe themselves without a pod.
     pub workload_endpoints: Vec<WorkloadEndpoint>,
-    /// Proposed policies.
+    /// Staged policies.
     pub staged: Vec<StagedManifest>,
     /// Tiers.
     pub tiers: Vec<Tier>,
@@ -28,13 +28,13 @@ pub struct Manifest {
     pub host_endpoints: Vec<HostEndpoint>,
 }
 
-/// What identifies an object.
+/// Identity and labels of an object.
 #[derive(Debug)]
 pub struct Metadata {
     /// The name as written.
     pub name: SpannedString,
-    /// The namespace of an object of a namespaced kind (`default` where none is written); none for
-    /// a cluster-wide kind.
+    /// The namespace of an object of a namespaced kind (`default` if none is written), or `None`
+    /// for a cluster-wide kind.
     pub namespace: Option<Spanned<String>>,
     /// Labels.
     pub labels: Vec<(SpannedString, SpannedString)>,
@@ -49,11 +49,11 @@ pub struct Policy {
     pub tier: Option<SpannedString>,
     /// Position in the tier.
     pub order: Option<Spanned<f64>>,
-    /// Labels of the endpoints it applies to.
+    /// Selects endpoints by their labels.
     pub selector: Option<SpannedString>,
-    /// Labels of their namespaces; only in a global policy.
+    /// Selects endpoints by labels of their namespaces. Only in a global policy.
     pub namespace_selector: Option<SpannedString>,
-    /// Labels of their service accounts.
+    /// Selects endpoints by labels of their service accounts.
     pub service_account_selector: Option<SpannedString>,
     /// Directions.
     pub types: Vec<Spanned<Direction>>,
@@ -61,33 +61,34 @@ pub struct Policy {
     pub ingress: Vec<Rule>,
     /// Egress rules.
     pub egress: Vec<Rule>,
-    /// Whether it decides before connections are tracked; only in a global policy, as the next two.
+    /// Whether it applies before connection tracking. This field and the next two exist only in a
+    /// global policy.
     pub do_not_track: Option<Spanned<bool>>,
-    /// Whether it decides before destinations are translated.
+    /// Whether it applies before DNAT.
     pub pre_dnat: Option<Spanned<bool>>,
-    /// Whether it is for traffic that a host forwards too.
+    /// Whether it applies to traffic that a host forwards too.
     pub apply_on_forward: Option<Spanned<bool>>,
 }
 
-/// A policy that is proposed, and not in force.
+/// A policy that is proposed and not enforced.
 #[derive(Debug)]
 pub struct StagedManifest {
-    /// What is proposed.
+    /// The proposed action.
     pub action: StagedAction,
-    /// The policy; one that proposes to delete another has that one's name and no contents.
+    /// The policy. A proposal to delete a policy has that policy's name and no content.
     pub policy: StagedPolicy,
 }
 
-/// What a staged policy proposes to do with the enforced policy of its name.
+/// What a staged policy proposes to do with the enforced policy of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StagedAction {
-    /// To put this in its place.
+    /// Replace or create the enforced policy.
     Set,
-    /// To remove it.
+    /// Remove the enforced policy.
     Delete,
-    /// As `Set`: an engine that learns from traffic wrote it.
+    /// Like `Set`; written by an engine that learns from traffic.
     Learn,
-    /// Nothing.
+    /// Do nothing.
     Ignore,
 }
 
@@ -105,13 +106,13 @@ pub enum StagedPolicy {
 pub struct Rule {
     /// The whole rule.
     pub span: Span,
-    /// What it does.
+    /// Action.
     pub action: Action,
-    /// Family.
+    /// Address family.
     pub ip_version: Option<Spanned<Family>>,
     /// Protocol.
     pub protocol: Option<Spanned<WrittenProtocol>>,
-    /// Whether a protocol is written that is none, which has been reported; `protocol` is absent
+    /// Whether the protocol is written but invalid, which has been reported. `protocol` is `None`
     /// then.
     pub protocol_is_wrong: bool,
     /// Excluded protocol.
@@ -120,7 +121,7 @@ pub struct Rule {
     pub icmp: Option<Spanned<Icmp>>,
     /// Excluded ICMP type and code.
     pub not_icmp: Option<Spanned<Icmp>>,
-    /// Where its HTTP conditions stand.
+    /// Location of its HTTP conditions.
     pub http: Option<Span>,
     /// The sender.
     pub source: RuleSide,
@@ -128,8 +129,8 @@ pub struct Rule {
     pub destination: RuleSide,
 }
 
-/// A protocol and how it was written: Calico ties the names `ICMP` and `ICMPv6` to their families,
-/// and numbers to none.
+/// A protocol and its notation. Calico ties the names `ICMP` and `ICMPv6` to their address
+/// families, but not the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenProtocol {
     /// By name.
@@ -138,34 +139,34 @@ pub enum WrittenProtocol {
     Number(Protocol),
 }
 
-/// What a rule does, by Calico's words.
+/// The action of a rule, by Calico's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Let the packet through on this side.
+    /// Accept the packet on this side.
     Allow,
-    /// Drop it.
+    /// Drop the packet.
     Deny,
-    /// Write a line to the kernel's log and go on with the next rule.
+    /// Write a line to the kernel's log and continue with the next rule.
     Log,
     /// Skip the rest of the tier.
     Pass,
 }
 
-/// The end of a tier, by Calico's words.
+/// The default action of a tier, by Calico's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefaultAction {
-    /// Drop.
+    /// Drop the packet.
     Deny,
-    /// Go on to the next tier.
+    /// Continue with the next tier.
     Pass,
 }
 
-/// An ICMP type, and a code where one is demanded (RFC 792, RFC 4443).
+/// An ICMP type, and optionally a code (RFC 792, RFC 4443).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Icmp {
     /// The type.
     pub kind: u8,
-    /// The code; none matches every code of the type.
+    /// The code, or `None` for every code of the type.
     pub code: Option<u8>,
 }
 
@@ -176,39 +177,39 @@ pub struct RuleSide {
     pub nets: Vec<SpannedString>,
     /// Excluded prefixes.
     pub not_nets: Vec<SpannedString>,
-    /// Labels of endpoints and network sets.
+    /// Selects endpoints and network sets by label.
     pub selector: Option<SpannedString>,
-    /// Labels of those that are excluded.
+    /// Excludes endpoints and network sets by label.
     pub not_selector: Option<SpannedString>,
-    /// Labels of their namespaces.
+    /// Selects by labels of their namespaces.
     pub namespace_selector: Option<SpannedString>,
-    /// Their service accounts.
+    /// Selects by their service accounts.
     pub service_accounts: Option<ServiceAccounts>,
-    /// A service whose backends are meant.
+    /// A service whose backends match.
     pub services: Option<ServiceRef>,
-    /// Ports; none where the field is absent or empty.
+    /// Ports. Empty if the field is absent or empty.
     pub ports: Vec<WrittenPort>,
     /// Excluded ports.
     pub not_ports: Vec<WrittenPort>,
 }
 
-/// Service accounts by name and by label; both must hold where both are there.
+/// Service accounts by name and by label. If both are present, both must match.
 #[derive(Debug)]
 pub struct ServiceAccounts {
-    /// Names; any when empty.
+    /// Names. Empty matches any name.
     pub names: Vec<SpannedString>,
-    /// Labels of the service account.
+    /// Selects by labels of the service account.
     pub selector: Option<SpannedString>,
 }
 
 /// A service by name.
 #[derive(Debug)]
 pub struct ServiceRef {
-    /// The whole field.
+    /// The span of the whole field.
     pub span: Span,
     /// The name.
     pub name: SpannedString,
-    /// The namespace; the policy's own when absent.
+    /// The namespace, or `None` for the policy's own.
     pub namespace: Option<SpannedString>,
 }
 
@@ -217,7 +218,7 @@ pub struct ServiceRef {
 pub struct WrittenPort {
     /// `80`, `80:90` or `http`.
     pub text: String,
-    /// Where.
+    /// The location.
     pub span: Span,
 }
 
@@ -239,21 +240,21 @@ pub struct Profile {
 pub struct WorkloadEndpoint {
     /// Name, namespace, labels.
     pub metadata: Metadata,
-    /// Who runs it.
+    /// The system that runs it.
     pub orchestrator: SpannedString,
-    /// Where it runs.
+    /// The node on which it runs.
     pub node: SpannedString,
-    /// What it runs as, where it says so.
+    /// Its service account, if one is written.
     pub service_account: Option<SpannedString>,
     /// Its addresses, each as a prefix of full length.
     pub networks: Vec<SpannedString>,
-    /// The names of its profiles, first asked first.
+    /// The names of its profiles, in order of evaluation.
     pub profiles: Vec<SpannedString>,
     /// Its named ports.
     pub ports: Vec<EndpointPort>,
 }
 
-/// A port that an endpoint gives a name.
+/// A named port of an endpoint.
 #[derive(Debug)]
 pub struct EndpointPort {
     /// The name.
@@ -271,7 +272,7 @@ pub struct Tier {
     pub metadata: Metadata,
     /// Position among tiers.
     pub order: Option<Spanned<f64>>,
-    /// What becomes of traffic that no rule in it decides.
+    /// What happens to traffic that no rule in it decides.
     pub default_action: Option<Spanned<DefaultAction>>,
 }
 
@@ -301,7 +302,7 @@ pub struct HostEndpoint {
     pub ports: Vec<HostPort>,
 }
 
-/// A port that a host endpoint gives a name.
+/// A named port of a host endpoint.
 #[derive(Debug)]
 pub struct HostPort {
     /// The name.
@@ -332,27 +333,27 @@ pub struct KubernetesPolicy {
 pub struct KubernetesRule {
     /// The whole rule.
     pub span: Span,
-    /// The other side; anyone when empty.
+    /// The remote side. Empty matches any peer.
     pub peers: Vec<KubernetesPeer>,
-    /// Ports of the receiver; any when empty.
+    /// Ports of the receiver. Empty matches any port.
     pub ports: Vec<KubernetesPort>,
 }
 
 /// A peer of a Kubernetes rule.
 #[derive(Debug)]
 pub enum KubernetesPeer {
-    /// Pods by their labels and their namespaces' labels. One of the two is there.
+    /// Pods by their labels and by labels of their namespaces. At least one of the two is present.
     Pods {
         /// Labels of the pods.
         pods: Option<KubernetesSelector>,
-        /// Labels of their namespaces; the policy's own namespace when absent.
+        /// Labels of their namespaces, or `None` for the policy's own namespace.
         namespaces: Option<KubernetesSelector>,
     },
-    /// A prefix and the prefixes in it that are left out.
+    /// A prefix with exceptions.
     Block {
-        /// The prefix; none where it is missing, which has been reported.
+        /// The prefix, or `None` if it is missing, which has been reported.
         cidr: Option<SpannedString>,
-        /// What is left out.
+        /// Prefixes that are excluded.
         except: Vec<SpannedString>,
     },
 }
@@ -362,11 +363,11 @@ pub enum KubernetesPeer {
 pub struct KubernetesPort {
     /// The whole entry.
     pub span: Span,
-    /// Protocol; TCP when absent.
+    /// Protocol. The default is TCP.
     pub protocol: Protocol,
-    /// Number or name; every port when absent.
+    /// Number or name, or `None` for every port.
     pub port: Option<WrittenPort>,
-    /// Last port of a range that begins with `port`.
+    /// Last port of a range that starts with `port`.
     pub end_port: Option<Spanned<i64>>,
 }
 
@@ -377,7 +378,7 @@ pub struct ClusterPolicy {
     pub metadata: Metadata,
     /// Its kind and, for a `ClusterNetworkPolicy`, its tier.
     pub rank: ClusterRank,
-    /// Position in its tier, lowest first; a baseline policy of `v1alpha1` has none.
+    /// Position in its tier, lowest first. `None` for a baseline policy of `v1alpha1`.
     pub priority: Option<i64>,
     /// The pods it applies to.
     pub subject: ClusterPods,
@@ -387,7 +388,7 @@ pub struct ClusterPolicy {
     pub egress: Vec<ClusterRule>,
 }
 
-/// Where a cluster-wide policy stands.
+/// The kind and tier of a cluster-wide policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterRank {
     /// `ClusterNetworkPolicy` of tier `Admin`.
@@ -405,7 +406,7 @@ pub enum ClusterRank {
 pub struct ClusterPods {
     /// Labels of the namespaces.
     pub namespaces: KubernetesSelector,
-    /// Labels of the pods; everything in the namespaces when absent.
+    /// Labels of the pods, or `None` for everything in the namespaces.
     pub pods: Option<KubernetesSelector>,
 }
 
@@ -414,11 +415,11 @@ pub struct ClusterPods {
 pub struct ClusterRule {
     /// The whole rule.
     pub span: Span,
-    /// What it does.
+    /// Action.
     pub action: Action,
-    /// The other side; one at least.
+    /// The remote side. At least one peer.
     pub peers: Vec<ClusterPeer>,
-    /// Ports of the receiver; any when empty.
+    /// Ports of the receiver. Empty matches any port.
     pub ports: Vec<ClusterPort>,
 }
 
@@ -436,13 +437,13 @@ pub enum ClusterPeer {
 /// A port of a cluster-wide policy.
 #[derive(Debug)]
 pub struct ClusterPort {
-    /// The protocol; any for a port by name.
+    /// The protocol, or `None` (any) for a named port.
     pub protocol: Option<Protocol>,
-    /// Number, range or name; every port of the protocol when absent.
+    /// Number, range or name, or `None` for every port of the protocol.
     pub port: Option<WrittenPort>,
 }
 
-/// A Kubernetes label selector: all requirements must hold.
+/// A Kubernetes label selector. All requirements must hold.
 #[derive(Debug, Default)]
 pub struct KubernetesSelector {
     /// `matchLabels` first, by key, then `matchExpressions` as written.
@@ -456,7 +457,7 @@ pub struct LabelRequirement {
     pub key: SpannedString,
     /// The comparison.
     pub operator: LabelOperator,
-    /// What it compares with; empty for `Exists` and `DoesNotExist`.
+    /// The values that it compares with. Empty for `Exists` and `DoesNotExist`.
     pub values: Vec<SpannedString>,
 }
 
@@ -465,9 +466,9 @@ pub struct LabelRequirement {
 pub enum LabelOperator {
     /// The value is one of the list.
     In,
-    /// The label is absent, or its value is none of the list.
+    /// The label is absent, or its value is not in the list.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
     /// The label is absent.
     DoesNotExist,
@@ -485,7 +486,7 @@ impl fmt::Display for Action {
 }
 
 impl WrittenProtocol {
-    /// The protocol, however written.
+    /// The protocol, in either notation.
     pub fn protocol(self) -> Protocol {
         match self {
             WrittenProtocol::Name(protocol) | WrittenProtocol::Number(protocol) => protocol,
@@ -494,8 +495,8 @@ impl WrittenProtocol {
 }
 
 impl Metadata {
-    /// The name of a policy in this tier, without the `default.` that older Calico put before names
-    /// in tier `default`.
+    /// The name of a policy in this tier, without the prefix `default.` that older Calico versions
+    /// put before names in tier `default`.
     pub fn short_name(&self, tier: Option<&str>) -> &str {
         let name = self.name.value.as_str();
         match tier {

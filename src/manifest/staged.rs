@@ -1,4 +1,4 @@
-//! Staged kinds: the spec of the kind that they propose, and what is proposed.
+//! Reads staged kinds: the spec of the proposed kind, and the proposed action.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{ManifestKind, MappingFields, NodeScalar, NodeValue, YamlEntry, YamlNode};
@@ -15,8 +15,8 @@ const ACTIONS: [(&str, StagedAction); 4] = [
     ("Ignore", StagedAction::Ignore),
 ];
 
-/// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on
-/// the day it is enforced.
+/// Reads a policy of a staged kind. The spec is read regardless of the action, so that its mistakes
+/// are found before it is enforced.
 pub(super) fn policy(
     tree: &YamlNode,
     metadata: Metadata,
@@ -48,7 +48,7 @@ fn read(
     StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, diagnostics)))
 }
 
-/// What is to be deleted has no contents but the tier it is in (semantics §2.5).
+/// Refuses content in a proposal to delete, except the tier (semantics §2.5).
 fn refuse_contents(tree: &YamlNode, kind: ManifestKind, diagnostics: &mut Diagnostics) {
     let entries = tree
         .get("spec")
@@ -74,7 +74,7 @@ fn refuse_contents(tree: &YamlNode, kind: ManifestKind, diagnostics: &mut Diagno
     }
 }
 
-/// What an API server writes for a field that is not there.
+/// Whether a value is what an API server writes for an absent field.
 fn is_empty(node: &YamlNode) -> bool {
     match &node.value {
         NodeValue::Scalar(NodeScalar::Text(text)) => text.value.is_empty(),

@@ -1,8 +1,8 @@
-//! Fields that hold a text.
+//! Text fields.
 
 use crate::source::SpannedString;
 
-/// The text of a field; an empty one is none, as in Calico.
+/// Treats empty text as absent, as in Calico.
 pub(super) fn absent_if_empty(text: Option<SpannedString>) -> Option<SpannedString> {
     text.filter(|text| !text.value.is_empty())
 }
