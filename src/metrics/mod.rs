@@ -1,17 +1,21 @@
-//! Measurements to the text that Prometheus and the textfile collector of node_exporter read.
+//! Formats measurements for Prometheus and for the textfile collector of node_exporter.
 //!
 //! In: [`MetricFamilies`], filled family by family. Out: the classic text format, version 0.0.4.
 //! Not OpenMetrics: its info type makes the textfile collector drop the whole file (measured with
-//! node_exporter 1.5.0). Absent: files, time, and what is measured.
+//! node_exporter 1.5.0). Absent: files, time, and the meaning of the measurements.
 //!
 //! ```
-//! use palisade::metrics::Metrics;
+//! use palisade::metrics::MetricFamilies;
 //!
-//! let mut metrics = Metrics::default();
-//! metrics.gauge("palisade_in_sync", "Whether the kernel holds what the bundle says.").add(&[], true);
-//! let packets = metrics.counter("palisade_rule_packets_total", "Packets that a policy rule took.");
+//! let mut metrics = MetricFamilies::default();
+//! metrics
+//!     .gauge("palisade_in_sync", "Whether the kernel holds what the bundle says.")
+//!     .add(&[], true);
+//! let packets =
+//!     metrics.counter("palisade_rule_packets_total", "Packets that a policy rule took.");
 //! packets.add(&[("tier", "default"), ("rule", "1")], 12_u64);
-//! assert!(metrics.to_string().ends_with("palisade_rule_packets_total{tier=\"default\",rule=\"1\"} 12\n"));
+//! let sample = "palisade_rule_packets_total{tier=\"default\",rule=\"1\"} 12\n";
+//! assert!(metrics.to_string().ends_with(sample));
 //! ```
 //!
 //! Cost: linear in the samples.
@@ -20,13 +24,13 @@ use std::fmt;
 
 use crate::output::{OutputSink, TerminalWriter, visible};
 
-/// Families of samples, in the order in which they were begun.
+/// Metric families, in the order of their creation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MetricFamilies {
     families: Vec<MetricFamily>,
 }
 
-/// Samples of one name.
+/// Samples with one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricFamily {
     name: &'static str,
@@ -35,12 +39,12 @@ pub struct MetricFamily {
     samples: Vec<(Vec<(&'static str, String)>, MetricValue)>,
 }
 
-/// What a sample says.
+/// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricValue {
-    /// A count; all 64 bits of it are printed.
+    /// A count. All 64 bits are printed.
     Whole(u64),
-    /// A measure.
+    /// A measurement.
     Real(f64),
 }
 
@@ -51,18 +55,18 @@ enum MetricKind {
 }
 
 impl MetricFamilies {
-    /// Begins a family of what only grows (until the kernel or the rule begins anew); its name ends
-    /// in `_total`.
+    /// Creates or returns a family whose values only grow, until the kernel or the rule starts
+    /// over. Its name ends in `_total`.
     pub fn counter(&mut self, name: &'static str, help: &'static str) -> &mut MetricFamily {
         self.family(name, help, MetricKind::Counter)
     }
 
-    /// Begins a family of what goes up and down.
+    /// Creates or returns a family whose values rise and fall.
     pub fn gauge(&mut self, name: &'static str, help: &'static str) -> &mut MetricFamily {
         self.family(name, help, MetricKind::Gauge)
     }
 
-    /// The family of a name, whose samples must stand together.
+    /// Returns the family with this name. The format requires all its samples in one group.
     fn family(
         &mut self,
         name: &'static str,
@@ -84,14 +88,14 @@ impl MetricFamilies {
             });
         }
 
-        // it was found or pushed just now
+        // The index was found or the family was pushed just now.
         #[expect(clippy::indexing_slicing, reason = "the index is that of a family")]
         &mut self.families[at]
     }
 }
 
 impl MetricFamily {
-    /// Adds a sample. No two of a family may have the same labels.
+    /// Adds a sample. Two samples of a family must not have the same labels.
     pub fn add(&mut self, labels: &[(&'static str, &str)], value: impl Into<MetricValue>) {
         let labels = labels
             .iter()
@@ -126,15 +130,15 @@ impl From<f64> for MetricValue {
 }
 
 impl MetricFamilies {
-    /// Prints the text.
+    /// Prints the metrics.
     pub fn text(&self, out: &mut OutputSink<'_>) {
         TerminalWriter::on(out).rendered(self.to_string().trim_end(), false);
     }
 }
 
 impl fmt::Display for MetricFamilies {
-    /// The text. A family without samples is left out. A control character in a label is written
-    /// out, since people look at metrics, too.
+    /// Formats the metrics. Omits families without samples. Escapes control characters in labels,
+    /// because operators view metrics in terminals.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.families
             .iter()
@@ -178,6 +182,7 @@ impl fmt::Display for MetricValue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MetricValue::Whole(count) => count.fmt(out),
+            // The format has its own names for these values.
             MetricValue::Real(measure) if measure.is_nan() => out.write_str("NaN"),
             MetricValue::Real(measure) if measure.is_infinite() => {
                 out.write_str(if *measure > 0.0 { "+Inf" } else { "-Inf" })
@@ -187,13 +192,13 @@ impl fmt::Display for MetricValue {
     }
 }
 
-/// A label's text without letters that steer a terminal. The format has an escape for newlines
-/// only.
+/// Escapes characters in a label that control a terminal. The format itself can escape only
+/// newlines.
 fn label(text: &str) -> String {
     text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
-/// A text in which some letters stand behind a backslash, as the format has them.
+/// Puts a backslash before some characters, as the format requires.
 fn escaped(text: &str, letters: &[char]) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
