@@ -1,48 +1,48 @@
-//! The forms that names may have.
+//! Syntactic forms of names.
 //!
-//! In: text from manifests. Out: whether it has the form, and the form in words. What passes holds
-//! no white space, quote or control character, so that it can stand in a script. Absent: who has
-//! which name.
+//! In: text from manifests. Out: whether the text has the form, and a description of the form. A
+//! text that passes contains no white space, quote or control character, so a script can contain it
+//! safely. Absent: which object has which name.
 
 pub mod reserved;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{Span, SpannedString};
 
-/// Bytes of all annotations of an object together.
+/// Maximum total size in bytes of an object's annotations.
 pub const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
 
-/// A form of name.
+/// A form of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameForm {
     /// RFC 1123 label: namespaces, tiers.
     DnsLabel,
     /// RFC 1123 subdomain: most objects.
     DnsSubdomain,
-    /// Calico's namespaced policies: one word, or two with a dot, or a subdomain behind
-    /// `knp.default.`.
+    /// Name of a namespaced Calico policy: one word, two words separated by a dot, or
+    /// `knp.default.` followed by a subdomain.
     PolicyName,
-    /// Calico's global policies: one word, or two with a dot.
+    /// Name of a global Calico policy: one word, or two words separated by a dot.
     GlobalPolicyName,
-    /// Key of a Kubernetes label: a name of up to 63 characters, behind an optional subdomain and
-    /// `/`.
+    /// Key of a Kubernetes label: an optional subdomain and `/`, then a name of up to 63
+    /// characters.
     LabelKey,
     /// Value of a Kubernetes label.
     LabelValue,
-    /// RFC 6335 service name: a port's name.
+    /// RFC 6335 service name: the name of a port.
     PortName,
-    /// What an owner reference gives as `apiVersion`: a version, behind an optional group and `/`.
+    /// `apiVersion` of an owner reference: an optional group and `/`, then a version.
     ApiVersion,
-    /// What an owner reference gives as `kind`: in lower case an RFC 1035 label, as API servers
-    /// want it of custom resources; all built-in kinds are such, too.
+    /// `kind` of an owner reference: in lower case, an RFC 1035 label. API servers require this of
+    /// custom resources, and all built-in kinds satisfy it.
     Kind,
-    /// What an owner reference gives as `name`. Objects that own others have names of subdomains;
-    /// those of roles may also hold upper case, `_` and `:`.
+    /// `name` of an owner reference. Most objects that own others have subdomain names; names of
+    /// roles may also contain upper case, `_` and `:`.
     OwnerName,
 }
 
 impl NameForm {
-    /// The form in words.
+    /// A description of the form for messages.
     pub fn description(self) -> &'static str {
         match self {
             NameForm::DnsLabel => {
@@ -98,8 +98,8 @@ impl NameForm {
         }
     }
 
-    /// Reports a text that does not have the form; gives whether it has. `what` names the thing, as
-    /// in `namespace`.
+    /// Returns whether a text has the form, and reports an error at `span` if it does not. `what`
+    /// names the thing in the message, as in `namespace`.
     pub fn check(self, text: &str, span: Span, what: &str, diagnostics: &mut Diagnostics) -> bool {
         let fits = self.fits(text);
         if !fits {
@@ -118,7 +118,7 @@ impl NameForm {
         fits
     }
 
-    /// [`NameForm::check`] for a text that knows its place.
+    /// [`NameForm::check`] for a text that carries its span.
     pub fn check_text(
         self,
         text: &SpannedString,
@@ -149,8 +149,11 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// Calico v3 validator: as a global one, or `knp.default.` / `ossg.default.` and a subdomain.
+/// Calico v3 validator: a global policy name, or `knp.default.` / `ossg.default.` followed by a
+/// subdomain.
 fn is_policy_name(text: &str) -> bool {
+    // Calico stores Kubernetes policies (`knp.`) and OpenStack security groups (`ossg.`) under
+    // these names.
     let is_generated = ["knp.default.", "ossg.default."]
         .iter()
         .any(|prefix| text.starts_with(prefix));
@@ -175,6 +178,7 @@ fn is_label_word(text: &str) -> bool {
 
 fn is_port_name(text: &str) -> bool {
     text.len() <= 15
+        // A name without a letter could not be distinguished from a port number.
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
         && !text.contains("--")
         && is_dns_label(text)

@@ -1,19 +1,19 @@
-//! Labels that Calico gives endpoints and network sets, beside those that people give (semantics
-//! §3.1), and the one name that all objects of a kind must have.
+//! Labels that Calico adds to endpoints and network sets, besides those in manifests (semantics
+//! §3.1), and the name that all objects of one kind must have.
 
 /// The namespace of an endpoint or namespaced network set.
 pub const NAMESPACE: &str = "projectcalico.org/namespace";
-/// Who runs an endpoint; `k8s` for every pod.
+/// The system that runs an endpoint; `k8s` for every pod.
 pub const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 /// The name of an endpoint's service account.
 pub const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
-/// Behind a prefix: the name of the namespace or service account itself.
+/// With a prefix: the name of the namespace or service account itself.
 pub const NAME: &str = "projectcalico.org/name";
 /// The name of a namespace, as Kubernetes labels it.
 pub const METADATA_NAME: &str = "kubernetes.io/metadata.name";
-/// Stands before the labels of an endpoint's namespace.
+/// Prefix of labels that an endpoint inherits from its namespace.
 pub const NAMESPACE_PREFIX: &str = "pcns.";
-/// Stands before the labels of an endpoint's service account.
+/// Prefix of labels that an endpoint inherits from its service account.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
-/// The one name that a `BaselineAdminNetworkPolicy` may have.
+/// The only valid name of a `BaselineAdminNetworkPolicy`.
 pub const BASELINE_NAME: &str = "default";

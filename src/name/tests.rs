@@ -1,6 +1,6 @@
 use super::NameForm;
 
-/// Texts that a form takes, and texts that it refuses.
+/// Texts that a form accepts, and texts that it refuses.
 const FORMS: [(NameForm, &[&str], &[&str]); 10] = [
     (
         NameForm::DnsLabel,
@@ -98,8 +98,8 @@ fn forms_accept_and_refuse() {
     }
 }
 
-/// What has a form can be printed anywhere, so no form takes a character of another sort, wherever
-/// it is.
+/// Every name that passes can be printed anywhere, so no form accepts other characters in any
+/// position.
 #[test]
 fn no_form_takes_a_character_that_steers() {
     const GOOD: [(NameForm, &str); 10] = [
