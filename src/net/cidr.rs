@@ -8,27 +8,27 @@ use ipnetwork::IpNetwork;
 
 use crate::net::Family;
 
-/// A prefix without host bits. Ordered as scripts list members: IPv4 before IPv6, then by address,
-/// then shorter first.
+/// A prefix without host bits. The order is that of members in scripts: IPv4 before IPv6, then by
+/// address, then shorter prefixes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cidr {
     address: IpAddr,
     prefix: u8,
 }
 
-/// Why a text is no prefix.
+/// Why a text is not a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CidrError {
     /// Not an address, or not a prefix length.
     Malformed,
-    /// An address without `/length` where a prefix is demanded.
+    /// An address without `/length` where a prefix is required.
     NoPrefixLength,
-    /// Bits are set behind the prefix; the prefix that was probably meant.
+    /// Bits after the prefix are set. Contains the prefix that was probably meant.
     HostBits(Cidr),
 }
 
 impl Cidr {
-    /// Reads `address/length`, strictly: the length must be there, and no host bit may be set.
+    /// Parses `address/length` strictly: the length is required, and host bits must be zero.
     ///
     /// # Errors
     /// See [`CidrError`].
@@ -48,13 +48,13 @@ impl Cidr {
         }
     }
 
-    /// Reads an address or a prefix and drops host bits, as Calico does for the `nets` of network
-    /// sets.
+    /// Parses an address or a prefix and drops host bits, as Calico does for the `nets` of network
+    /// sets. Returns `None` if the text is neither.
     pub fn parse_lenient(text: &str) -> Option<Self> {
         text.parse().ok().map(Self::masked)
     }
 
-    /// The prefix that holds one address.
+    /// The prefix that contains a single address.
     pub fn host(address: IpAddr) -> Self {
         Self {
             address,
@@ -62,7 +62,8 @@ impl Cidr {
         }
     }
 
-    /// The prefix of a length that holds the address; none when its family has no prefix as long.
+    /// The prefix with a length that contains the address. Returns `None` if the length exceeds
+    /// that of the address family.
     pub fn around(address: IpAddr, prefix: u8) -> Option<Self> {
         IpNetwork::new(address, prefix).ok().map(Self::masked)
     }
@@ -74,7 +75,7 @@ impl Cidr {
         }
     }
 
-    /// What orders prefixes, as numbers, which compare several times faster than addresses.
+    /// Sort key as numbers. Comparing these is several times faster than comparing addresses.
     fn key(self) -> (bool, u128, u8) {
         match self.address {
             IpAddr::V4(address) => (false, address.to_bits().into(), self.prefix),
@@ -101,17 +102,17 @@ impl Cidr {
         }
     }
 
-    /// Whether this is the whole family, `0.0.0.0/0` or `::/0`.
+    /// Whether this is `0.0.0.0/0` or `::/0`.
     pub fn is_everything(self) -> bool {
         self.prefix == 0
     }
 
-    /// Whether every address of `other` is in `self`.
+    /// Whether `self` contains every address of `other`.
     pub fn contains(self, other: Cidr) -> bool {
         self.family() == other.family() && self.prefix <= other.prefix && self.holds(other.address)
     }
 
-    /// Whether the address is in the prefix.
+    /// Whether the prefix contains the address.
     pub fn holds(self, address: IpAddr) -> bool {
         let keep = |bits: u8, width: u8| u32::from(width.saturating_sub(bits));
         match (self.address, address) {
@@ -127,7 +128,7 @@ impl Cidr {
         }
     }
 
-    /// The two halves; none for a single address.
+    /// The two halves of the prefix, or `None` for a single address.
     pub fn halves(self) -> Option<[Cidr; 2]> {
         let prefix = self.prefix + 1;
         let upper = match self.address {
@@ -152,18 +153,20 @@ impl Cidr {
     }
 }
 
-/// The fewest prefixes that hold the same addresses, in order. A whole family is its two halves,
-/// since ipset has no `/0`.
+/// The smallest list of prefixes that contains the same addresses, in order. `/0` becomes its two
+/// halves, because ipset has no `/0`.
 ///
-/// Cost: a sort, and then linear.
+/// Cost: a sort, then linear.
 pub fn merge_prefixes(mut nets: Vec<Cidr>) -> Vec<Cidr> {
     nets.sort_unstable();
     let mut merged: Vec<Cidr> = Vec::with_capacity(nets.len());
     for net in nets {
+        // A containing prefix sorts before everything that it contains.
         if merged.last().is_some_and(|last| last.contains(net)) {
             continue;
         }
         merged.push(net);
+        // A merged pair may be the second half of a larger prefix, so merging cascades.
         while let [.., left, right] = merged.as_slice()
             && let Some(parent) = parent_of(*left, *right)
         {
@@ -179,7 +182,7 @@ pub fn merge_prefixes(mut nets: Vec<Cidr>) -> Vec<Cidr> {
     merged.into_iter().flat_map(halves).collect()
 }
 
-/// The prefix of which these are the two halves.
+/// The prefix whose halves these are, if any.
 fn parent_of(left: Cidr, right: Cidr) -> Option<Cidr> {
     let parent = Cidr::around(left.address, left.prefix.checked_sub(1)?)?;
     (parent.halves() == Some([left, right])).then_some(parent)
@@ -198,7 +201,7 @@ impl PartialOrd for Cidr {
 }
 
 impl fmt::Display for Cidr {
-    /// `10.0.0.0/8`; a single address without its length, as ipset lists it.
+    /// `10.0.0.0/8`. A single address has no length, as ipset lists it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self == Self::host(self.address) {
             true => write!(out, "{}", self.address),

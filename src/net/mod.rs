@@ -1,6 +1,6 @@
-//! Small checked values of the network: families, protocols, ports, prefixes, directions.
+//! Small validated network values: families, protocols, ports, prefixes, directions.
 //!
-//! In: text or numbers from manifests. Out: values that cannot be wrong. Absent: names, labels,
+//! In: text or numbers from manifests. Out: values that are always valid. Absent: names, labels,
 //! policy.
 
 mod cidr;
@@ -24,7 +24,7 @@ pub enum Family {
     V6,
 }
 
-/// Which side of a conversation an endpoint is on.
+/// Direction of traffic relative to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// Traffic to the endpoint.
@@ -33,12 +33,13 @@ pub enum Direction {
     Egress,
 }
 
-/// An IP protocol number, 0 to 255; rules name those from 1 (IANA "Assigned Internet Protocol
+/// An IP protocol number, 0 to 255. Rules can match those from 1 (IANA "Assigned Internet Protocol
 /// Numbers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol(u8);
 
-/// Names that Calico's `protocol` field knows, exact case, and the name iptables prints.
+/// Names that Calico's `protocol` field accepts (case-sensitive), each with the name that iptables
+/// prints.
 const PROTOCOLS: [(&str, &str, Protocol); 6] = [
     ("TCP", "tcp", Protocol::TCP),
     ("UDP", "udp", Protocol::UDP),
@@ -57,7 +58,7 @@ impl Direction {
     /// Both directions, ingress first.
     pub const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
-    /// The other one.
+    /// The opposite direction.
     pub fn opposite(self) -> Self {
         match self {
             Self::Ingress => Self::Egress,
@@ -67,32 +68,32 @@ impl Direction {
 }
 
 impl Protocol {
-    /// Hop-by-hop options, number 0. No rule can name it: iptables takes 0 for "any".
+    /// Hop-by-hop options, number 0. No rule can match it, because iptables takes 0 as "any".
     pub const HOPOPT: Protocol = Protocol(0);
-    /// Internet control messages of IPv4.
+    /// ICMP, the control messages of IPv4.
     pub const ICMP: Protocol = Protocol(1);
     /// TCP.
     pub const TCP: Protocol = Protocol(6);
     /// UDP.
     pub const UDP: Protocol = Protocol(17);
-    /// Internet control messages of IPv6.
+    /// ICMPv6, the control messages of IPv6.
     pub const ICMPV6: Protocol = Protocol(58);
     /// SCTP.
     pub const SCTP: Protocol = Protocol(132);
     /// UDP-Lite.
     pub const UDPLITE: Protocol = Protocol(136);
 
-    /// The protocol of a number; `None` for 0, which no rule can name.
+    /// The protocol with a number, or `None` for 0, which no rule can match.
     pub fn from_number(number: u8) -> Option<Self> {
         (number != 0).then_some(Self(number))
     }
 
-    /// The protocol of a Calico name, exact case.
+    /// The protocol with a Calico name (case-sensitive).
     pub fn from_name(name: &str) -> Option<Self> {
         PROTOCOLS.iter().find(|row| row.0 == name).map(|row| row.2)
     }
 
-    /// The protocol of a word of iptables or ipset.
+    /// The protocol of an iptables or ipset keyword.
     pub fn from_keyword(word: &str) -> Option<Self> {
         let known = PROTOCOLS.iter().find(|row| row.1 == word).map(|row| row.2);
         known.or_else(|| word.parse().ok().and_then(Self::from_number))
@@ -108,20 +109,20 @@ impl Protocol {
         self.0
     }
 
-    /// Whether rules may match ports of this protocol (Calico: TCP, UDP, SCTP; not UDP-Lite).
+    /// Whether rules may match ports of this protocol. As in Calico: TCP, UDP and SCTP, but not
+    /// UDP-Lite.
     pub fn has_ports(self) -> bool {
         [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
     }
 
-    /// Whether IPv6 has an extension header of this number that rules by protocol do not see:
-    /// routing, fragment, authentication, destination options. The kernel goes on to the header
-    /// after it (`ipv6_find_hdr` in net/ipv6/exthdrs_core.c); only nft stops at authentication
-    /// (51).
+    /// Whether this number is an IPv6 extension header that protocol matches skip: routing,
+    /// fragment, authentication, destination options. The kernel continues with the header after it
+    /// (`ipv6_find_hdr` in net/ipv6/exthdrs_core.c). Only nft stops at authentication (51).
     pub fn is_ipv6_extension_header(self) -> bool {
         [43, 44, 51, 60].contains(&self.0)
     }
 
-    /// The word iptables and ipset use: a lower-case name, or the number.
+    /// The keyword that iptables and ipset use: a lower-case name, or the number.
     pub fn keyword(self) -> String {
         PROTOCOLS
             .iter()

@@ -1,4 +1,4 @@
-//! What rules ask of a packet beside its addresses, protocol and ports.
+//! Packet properties that rules match, besides addresses, protocol and ports.
 
 /// A side of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,18 +9,18 @@ pub enum Side {
     Destination,
 }
 
-/// The state of a packet's connection, as connection tracking sees it.
+/// The conntrack state of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// The packet begins it.
+    /// The packet begins a connection.
     New,
-    /// Both sides have sent.
+    /// The packet belongs to a connection in which both sides have sent packets.
     Established,
-    /// It belongs to another one.
+    /// The packet begins a connection that is related to an existing one.
     Related,
-    /// It can belong to none.
+    /// The packet cannot be assigned to a connection.
     Invalid,
-    /// It is kept from connection tracking.
+    /// The packet is exempt from connection tracking.
     Untracked,
 }
 
@@ -30,7 +30,7 @@ impl Side {
 }
 
 impl State {
-    /// The state of a word of `--ctstate`.
+    /// The state with a `--ctstate` keyword.
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "NEW" => Some(State::New),

@@ -10,7 +10,7 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The range from `first` to `last`; none when it is empty or holds port 0.
+    /// The range from `first` to `last`. Returns `None` if it is empty or contains port 0.
     pub fn new(first: u16, last: u16) -> Option<Self> {
         (first != 0 && first <= last).then_some(Self { first, last })
     }
@@ -25,12 +25,12 @@ impl PortRange {
         self.last
     }
 
-    /// Whether the port is in the range.
+    /// Whether the range contains the port.
     pub fn holds(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 
-    /// Slots this range takes in one `multiport` match: a range counts as two ports
+    /// Slots of the range in a `multiport` match. A range counts as two ports
     /// (iptables-extensions(8)).
     pub fn slots(self) -> usize {
         if self.first == self.last { 1 } else { 2 }
@@ -47,13 +47,14 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// The fewest ranges that hold the same ports, in numeric order; overlapping and adjacent ranges
-/// become one.
+/// The smallest list of ranges that contains the same ports, in numeric order. Overlapping and
+/// adjacent ranges are merged.
 pub fn merge_ranges(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
     ranges.sort_unstable();
     let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match merged.last_mut() {
+            // In 32 bits, because port 65535 plus one overflows 16 bits.
             Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
                 last.last = last.last.max(range.last)
             }
