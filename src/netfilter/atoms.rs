@@ -1,5 +1,5 @@
-//! What scripts tell apart: the axes along which packets are put into classes before scripts are
-//! walked through.
+//! The distinctions that scripts make: the conditions by which packets are partitioned before
+//! symbolic evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,21 +11,21 @@ use crate::netfilter::{CheckedTarget, FamilyTables, NodeKernel, TableName};
 use crate::packet_space::PartitionBuilder;
 use crate::policy::ProtocolMatch;
 
-/// A rule of one of the kernel's chains that stands at the wrong end of it.
+/// A rule in one of the kernel's built-in chains that is at the wrong end of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MisplacedRule {
     /// The table.
     pub table: TableName,
-    /// Its family.
+    /// The family of the table.
     pub family: Family,
     /// The chain.
     pub chain: String,
-    /// The rule's line in the script, from 1.
+    /// The line of the rule in the script, from 1.
     pub line: usize,
 }
 
 impl NodeKernel {
-    /// Adds what rules and sets tell apart in what packets carry.
+    /// Adds the header conditions of all rules and sets to a partition.
     pub fn add_cuts(&self, cuts: &mut PartitionBuilder) {
         for (family, rule) in self.rules() {
             let protocols: Vec<Protocol> = rule
@@ -42,7 +42,8 @@ impl NodeKernel {
         }
     }
 
-    /// Lists of prefixes: addresses that are in the same lists are the same to all rules and sets.
+    /// Returns prefix lists that refine addresses: all rules and sets treat addresses in the same
+    /// lists alike.
     pub fn prefixes(&self) -> Vec<Vec<Cidr>> {
         let mut lists = Vec::new();
         let named: BTreeSet<&str> = self.rules().flat_map(|(_, rule)| set_names(rule)).collect();
@@ -59,19 +60,19 @@ impl NodeKernel {
         lists
     }
 
-    /// The interfaces that rules name.
+    /// Returns the interface names that rules match in full.
     pub fn interfaces(&self) -> BTreeSet<&str> {
         let named = self.interface_conditions().filter(|(_, is_open)| !is_open);
         named.map(|(name, _)| name).collect()
     }
 
-    /// What the names of interfaces begin with of which rules say no more.
+    /// Returns the interface name prefixes that rules match (`cali+`).
     pub fn interface_stems(&self) -> BTreeSet<&str> {
         let stems = self.interface_conditions().filter(|(_, is_open)| *is_open);
         stems.map(|(stem, _)| stem).collect()
     }
 
-    /// Names of interfaces, and whether they are only the beginning.
+    /// Returns the interface names in rules, each with `true` if it is only a prefix.
     fn interface_conditions(&self) -> impl Iterator<Item = (&str, bool)> {
         let conditions = self.rules().flat_map(|(_, rule)| &rule.conditions);
         conditions.filter_map(|(_, condition)| {
@@ -85,7 +86,7 @@ impl NodeKernel {
         })
     }
 
-    /// Whether a rule asks where the route back to a packet's source leads.
+    /// Returns `true` if a rule has an `rpfilter` match.
     pub(crate) fn asks_reverse_paths(&self) -> bool {
         let asks =
             |condition: &RuleCondition| matches!(condition, RuleCondition::ReversePath { .. });
@@ -93,9 +94,9 @@ impl NodeKernel {
             .any(|(_, rule)| rule.conditions.iter().any(|(_, condition)| asks(condition)))
     }
 
-    /// Whether it matters where a packet was sent to before its destination was translated: to
-    /// rules that ask for that, and before the filter table to those that ask for a destination or
-    /// keep packets from connection tracking.
+    /// Returns `true` if the destination before DNAT matters: if rules match the original
+    /// destination, or if rules before the filter table match a destination or make packets
+    /// untracked.
     pub fn asks_before_dnat(&self) -> bool {
         let asks_original = |condition: &RuleCondition| matches!(condition, RuleCondition::Connection(asked) if asked.address.is_some() || asked.port.is_some());
         let depends = |table: &LoadedTable, rule: &Rule| {
@@ -115,7 +116,8 @@ impl NodeKernel {
         })
     }
 
-    /// Rules that are not put to the end of the kernel's chains that is meant.
+    /// Returns the rules in built-in chains that are not at the required end. `at_head` requires
+    /// the head.
     pub fn misplaced(&self, at_head: bool) -> Vec<MisplacedRule> {
         let mut misplaced = Vec::new();
         for (family, table) in self.all_tables() {
@@ -156,7 +158,8 @@ impl FamilyTables {
     }
 }
 
-/// The longest prefix decides: with exceptions, prefixes of each length are a list of their own.
+/// Returns one list for each prefix length if the set has exceptions, because the longest prefix
+/// decides; else one list.
 fn by_decision(nets: &PrefixSet) -> Vec<Vec<Cidr>> {
     let mut lists: BTreeMap<Option<(u8, bool)>, Vec<Cidr>> = BTreeMap::new();
     let has_exceptions = nets.members.values().any(|is_exception| *is_exception);
@@ -169,7 +172,7 @@ fn by_decision(nets: &PrefixSet) -> Vec<Vec<Cidr>> {
     lists.into_values().collect()
 }
 
-/// The addresses of each protocol and port.
+/// Returns the addresses of a service set, in one list for each protocol and port.
 fn by_service(members: &BTreeSet<(IpAddr, Protocol, u16)>) -> Vec<Vec<Cidr>> {
     let mut lists: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
     for (address, protocol, port) in members {
@@ -181,7 +184,7 @@ fn by_service(members: &BTreeSet<(IpAddr, Protocol, u16)>) -> Vec<Vec<Cidr>> {
     lists.into_values().collect()
 }
 
-/// Whether a condition is about the destination of a packet.
+/// Returns `true` if a condition depends on the destination of a packet.
 fn asks_destination(condition: &RuleCondition) -> bool {
     match condition {
         RuleCondition::Address(side, _) | RuleCondition::Ports(side, _) => {
@@ -281,7 +284,7 @@ fn cut_by_set(set: Option<&LoadedSet>, side: Side, cuts: &mut PartitionBuilder) 
                 members.iter().map(|row| (row.1, row.2)).collect();
             for (protocol, port) in rows {
                 cuts.protocol(protocol);
-                // no range holds port 0; it is what is not in that of all others
+                // no range contains port 0; port 0 is the complement of all other ports
                 let range = PortRange::new(port, port).or(PortRange::new(1, u16::MAX));
                 range
                     .into_iter()
@@ -292,7 +295,7 @@ fn cut_by_set(set: Option<&LoadedSet>, side: Side, cuts: &mut PartitionBuilder) 
     }
 }
 
-/// The protocol of control messages in a family.
+/// Returns the ICMP protocol of a family.
 pub(super) fn control(family: Family) -> Protocol {
     match family {
         Family::V4 => Protocol::ICMP,

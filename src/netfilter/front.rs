@@ -1,39 +1,39 @@
-//! The blocks of pairs that are at one rule, found by the places at their ends.
+//! The front of blocks at one rule, indexed by the locations at their ends.
 //!
-//! A policy of many rules, each about other addresses, leaves a block for each of them. A rule then
-//! has to do with few of the blocks: those that hold an address it asks about. Once there are many
-//! blocks, an index by place finds these, so that a chain costs its rules and not its rules times
+//! A policy with many rules, each about other addresses, leaves one block for each rule. A rule
+//! then affects only the few blocks that contain an address of its conditions. Once there are many
+//! blocks, an index by location finds them, so that a chain costs its rules, not its rules times
 //! its blocks.
 //!
-//! Cost: a split costs the places of its smaller part. Blocks of which the same is known are joined
-//! whenever their number has doubled; while they are few, whenever it grows.
+//! Cost: a split costs the locations of its smaller part. Blocks with the same state are merged
+//! whenever their number has doubled; while there are few, whenever it grows.
 
 use crate::net::Side;
 use crate::netfilter::graph::{AnswerColumns, SymbolicRule};
 use crate::netfilter::residual::ChainState;
 use crate::packet_space::{LocationSet, PairBlock, merged};
 
-/// Up to so many blocks, looking at each is cheaper than an index.
+/// Up to this many blocks, a scan of all blocks is cheaper than an index.
 const FEW: usize = 64;
 
-/// How many places an index may hold for each block and place that there is.
+/// The maximum size of an index, in entries for each block and location.
 const MOST_PER_BLOCK: usize = 8;
 
-/// Blocks at a rule, each in a slot.
+/// The blocks at a rule, each in a slot.
 #[derive(Debug)]
 pub(super) struct BlockFront {
     slots: Vec<Option<(PairBlock, ChainState)>>,
-    /// How many slots are taken.
+    /// The number of occupied slots.
     open: usize,
-    /// How many blocks there were when they were joined last.
+    /// The number of blocks after the last merge.
     joined: usize,
     index: Option<SlotIndex>,
-    /// How many blocks there were when an index of a side was too large.
+    /// For each side, the number of blocks when an index of that side was too large.
     too_large: [usize; 2],
 }
 
-/// For each place, the slots of the blocks that have it at a side. Slots of blocks that had it
-/// stay.
+/// For each location, the slots of the blocks that contain it at one side. Entries of blocks that
+/// no longer contain it are removed lazily.
 #[derive(Debug)]
 struct SlotIndex {
     side: Side,
@@ -54,8 +54,8 @@ impl BlockFront {
         }
     }
 
-    /// Takes out all blocks that a rule may do something to, each with the slot that it was in
-    /// while an index knows it.
+    /// Removes and returns all blocks that a rule may affect. While there is an index, each block
+    /// comes with its slot.
     pub(super) fn take_met(
         &mut self,
         step: &SymbolicRule,
@@ -78,7 +78,7 @@ impl BlockFront {
             .collect()
     }
 
-    /// Puts back the parts of a block that was taken out of a slot.
+    /// Inserts the parts of a block that was removed from a slot.
     pub(super) fn put(&mut self, slot: Option<usize>, mut parts: Vec<(PairBlock, ChainState)>) {
         self.open += parts.len();
         let indexed = slot
@@ -89,7 +89,7 @@ impl BlockFront {
             return;
         };
 
-        // the largest part stays in the slot that the index has for its places
+        // the largest part keeps the slot, so only the smaller parts cost new index entries
         parts.sort_by_key(|(block, _)| block.end(index.side).len());
         *place = parts.pop();
         for part in parts {
@@ -98,9 +98,8 @@ impl BlockFront {
         }
     }
 
-    /// Joins blocks of which the same is known, where there are so many more that it may be worth
-    /// it. All of them are brought to the same rule before. Returns those of which no packets are
-    /// left there.
+    /// Merges blocks with the same state if their number has grown enough. First brings all blocks
+    /// to the same rule with `bring`. Returns the blocks that have no packets left there.
     pub(super) fn tidy(
         &mut self,
         mut bring: impl FnMut(&mut ChainState),
@@ -110,6 +109,7 @@ impl BlockFront {
         } else {
             2 * self.joined
         };
+        // empty slots count too: a scan would visit them
         if self.open <= least && self.slots.len() <= 2 * self.open + FEW {
             return Vec::new();
         }
@@ -118,6 +118,7 @@ impl BlockFront {
             .into_iter()
             .flatten()
             .collect();
+        // blocks have the same state only if the same rules are behind them
         blocks.iter_mut().for_each(|(_, way)| bring(way));
         let (done, open): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, way)| way.is_done());
         *self = Self {
@@ -132,8 +133,8 @@ impl BlockFront {
         self.slots.into_iter().flatten()
     }
 
-    /// Returns the slots of the blocks that a rule may do something to, or `None` where all blocks
-    /// are to be looked at.
+    /// Returns the slots of the blocks that a rule may affect, or `None` if all blocks must be
+    /// scanned.
     fn indexed(&mut self, step: &SymbolicRule, columns: &AnswerColumns) -> Option<Vec<usize>> {
         if self.open <= FEW {
             return None;
@@ -153,8 +154,8 @@ impl BlockFront {
             .find_map(|(side, column)| self.holding(side, column))
     }
 
-    /// Returns the slots of the blocks that hold one of these places at a side, or `None` where
-    /// looking at all blocks is cheaper.
+    /// Returns the slots of the blocks that contain one of these locations at a side, or `None` if
+    /// a scan of all blocks is cheaper.
     fn holding(&mut self, side: Side, column: &LocationSet) -> Option<Vec<usize>> {
         if column.len() >= self.open || !self.is_indexed(side) {
             return None;
@@ -171,6 +172,7 @@ impl BlockFront {
                 let block = self.slots.get(*slot).and_then(Option::as_ref);
                 block.is_some_and(|(block, _)| block.end(side).holds(place))
             };
+            // splits move locations to other slots and leave stale entries behind
             here.retain(holds);
             slots.extend_from_slice(here);
         }
@@ -179,7 +181,7 @@ impl BlockFront {
         Some(slots)
     }
 
-    /// Makes an index of a side unless it is there. Returns whether it is there then.
+    /// Builds the index of a side if it is missing. Returns `true` if there is an index afterwards.
     fn is_indexed(&mut self, side: Side) -> bool {
         if self.index.as_ref().is_some_and(|index| index.side == side) {
             return true;
@@ -189,6 +191,7 @@ impl BlockFront {
             Side::Source => source,
             Side::Destination => destination,
         };
+        // without this check, each rule would count all locations again
         if self.open < 2 * *too_large {
             return false;
         }
@@ -204,6 +207,7 @@ impl BlockFront {
             .max()
             .unwrap_or_default();
         let all: usize = blocks().map(|(_, block)| block.end(side).len()).sum();
+        // blocks of many locations each would make the index quadratic
         if all > MOST_PER_BLOCK * (places + self.open) {
             *too_large = self.open;
             return false;

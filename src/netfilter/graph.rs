@@ -1,5 +1,5 @@
-//! Chains made ready for walks: rules whose conditions on what a packet carries are sets of
-//! traffic, and whose questions about addresses are numbers of [`AnswerColumns`].
+//! Chains prepared for symbolic evaluation: header conditions are sets of headers, and address
+//! conditions are numbers of [`AnswerColumns`].
 
 use std::collections::BTreeMap;
 
@@ -9,51 +9,53 @@ use crate::netfilter::model::InterfaceMatch;
 use crate::packet::{Hook, ReversePath};
 use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet, PairBlock};
 
-/// What rules say of all places, by question.
+/// The answers to all address conditions, for all locations. The index is the number of the
+/// condition.
 #[derive(Debug)]
 pub(crate) struct AnswerColumns {
     pub(super) nets: Vec<LocationSet>,
     pub(super) services: Vec<Vec<(HeaderSetId, LocationSet)>>,
-    /// The places at which there is any traffic of these.
+    /// The locations for which a service set has any member.
     pub(super) served: Vec<LocationSet>,
-    /// What connections have, that were made to a place and to the port that the packet is for.
+    /// For each match on the original destination, the headers that satisfy it, by location. A
+    /// connection counts as made to the location and to the port that the packet has now.
     pub(super) origins: Vec<Vec<(HeaderSetId, LocationSet)>>,
 }
 
-/// Where packets are met, and what rules say of all places.
+/// The hook, state and route back of packets, with the answers for all locations.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HookContext<'at> {
     pub(crate) columns: &'at AnswerColumns,
     pub(crate) hook: &'at Hook,
     pub(crate) state: State,
     pub(crate) reverse_path: ReversePath,
-    /// What their connections' original destinations satisfy; none where those are the destinations
-    /// that they have.
+    /// For each match on the original destination, the headers that satisfy it; `None` if the
+    /// destination is not translated.
     pub(crate) origins: Option<&'at [HeaderSetId]>,
 }
 
-/// A table's chains by number.
+/// The chains of a table, by number.
 #[derive(Debug)]
 pub(super) struct ChainGraph {
     pub(super) chains: Vec<Vec<SymbolicRule>>,
     pub(super) built_in: BTreeMap<&'static str, usize>,
 }
 
-/// States, and whether they are excluded.
+/// `true` if the match is negated, and the states.
 type StateMatch = (bool, Vec<State>);
 
-/// A rule.
+/// A rule whose conditions are sets of headers and numbers of address conditions.
 #[derive(Debug)]
 pub(super) struct SymbolicRule {
     pub(super) traffic: HeaderSetId,
-    /// Questions about addresses: whether the answer must be no, the side, and the number.
+    /// Address conditions: `true` if negated, the side, and the number.
     pub(super) nets: Vec<(bool, Side, usize)>,
     pub(super) services: Vec<(bool, Side, usize)>,
     pub(super) arrives: Vec<(bool, InterfaceMatch)>,
-    /// Wanted routes back: whether there must be none, and whether any interface will do.
+    /// `rpfilter` matches: `true` if negated, and `true` if `--loose`.
     pub(super) reverse_paths: Vec<(bool, bool)>,
     pub(super) leaves: Vec<(bool, String)>,
-    /// Wanted states, and the number of what is asked of the original destination.
+    /// `conntrack` matches: the states, and the number of the match on the original destination.
     pub(super) connections: Vec<(Option<StateMatch>, Option<usize>)>,
     pub(super) act: RuleAction,
 }
@@ -69,8 +71,8 @@ pub(super) enum RuleAction {
     Goto(usize),
 }
 
-/// What a rule does to a block: pairs that it leaves alone, and those of which it takes some
-/// traffic.
+/// The effect of a rule on a block: the pairs that it does not match, and the pairs of which it
+/// matches some headers.
 #[derive(Debug, Default)]
 pub(super) struct BlockSplit {
     pub(super) missed: Vec<PairBlock>,
@@ -78,7 +80,7 @@ pub(super) struct BlockSplit {
 }
 
 impl SymbolicRule {
-    /// Splits a block by what the rule takes of it.
+    /// Splits a block by what the rule matches. `here` is the headers that have reached the rule.
     pub(super) fn apply(
         &self,
         at: &HookContext<'_>,
@@ -88,6 +90,7 @@ impl SymbolicRule {
     ) -> BlockSplit {
         let carried = self.carried(at, here, traffic);
         let mut pieces = BlockSplit::default();
+        // prefixes first: they split blocks without touching sets of headers
         let mut inside = Some(block.clone()).filter(|_| carried != HeaderSpace::NONE);
 
         for (negated, side, number) in &self.nets {
@@ -118,6 +121,8 @@ impl SymbolicRule {
             pieces.refine(*side, groups, *negated, traffic);
         }
 
+        // packets of known connections may be replies, whose original destination is their source;
+        // `TableOutcome::unclear` has them
         if at.state == State::New {
             self.connections
                 .iter()
@@ -128,22 +133,22 @@ impl SymbolicRule {
         pieces
     }
 
-    /// Whether it asks about no address.
+    /// Returns `true` if the rule has no address condition.
     pub(super) fn asks_nothing(&self) -> bool {
         self.nets.is_empty() && self.services.is_empty()
     }
 
-    /// Whether all that it asks of addresses is that one is not among some.
+    /// Returns `true` if the only address condition of the rule is one negated match on prefixes.
     pub(super) fn excludes_only(&self) -> bool {
         matches!(self.nets.as_slice(), [(true, _, _)]) && self.services.is_empty()
     }
 
-    /// Whether it asks for the original destination of a connection.
+    /// Returns `true` if the rule matches the original destination of a connection.
     pub(super) fn asks_origin(&self) -> bool {
         self.connections.iter().any(|(_, origin)| origin.is_some())
     }
 
-    /// What of some traffic meets all conditions but those on addresses.
+    /// Returns the headers that meet all conditions but those on addresses.
     pub(super) fn carried(
         &self,
         at: &HookContext<'_>,
@@ -159,6 +164,8 @@ impl SymbolicRule {
             |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
         let is_in = |states: &Option<StateMatch>| match states {
             Some((negated, states)) => states.contains(&at.state) != *negated,
+            // as `conntrack_mt`: without a state, the match fails for packets that have no
+            // connection
             None => !matches!(at.state, State::Untracked | State::Invalid),
         };
 
@@ -175,7 +182,8 @@ impl SymbolicRule {
 }
 
 impl BlockSplit {
-    /// Splits what is hit by the sets of traffic that places have; a place is in just one.
+    /// Splits the matched pairs by the headers that a service set has at a location. `groups` must
+    /// be disjoint and cover all locations.
     fn refine(
         &mut self,
         side: Side,

@@ -1,8 +1,8 @@
-//! The kernel's part, played on checked scripts: a packet runs through the built-in chains on its
-//! way with jump, goto and return as in the kernel.
+//! A model of the kernel's netfilter that runs packets through checked scripts: the built-in chains
+//! of a hook, with jump, goto and return as in the kernel.
 //!
-//! In: [`CheckedScripts`], and packets. Out: a [`NodeKernel`] and what it does with a packet, rule
-//! by rule. Absent: the rooms that write scripts, and text.
+//! In: [`CheckedScripts`] and packets. Out: a [`NodeKernel`], and what it does with a packet, rule
+//! by rule. Absent: the modules that write scripts, and text.
 
 mod atoms;
 mod front;
@@ -31,7 +31,7 @@ use crate::ruleset::{CheckedScripts, KernelContents, TableId, TableKind};
 use model::{ConntrackMatch, LoadedTable, Rule, RuleCondition};
 use sets::LoadedSets;
 
-/// One node's kernel with the scripts loaded.
+/// The netfilter state of one node with its scripts loaded.
 #[derive(Debug)]
 pub struct NodeKernel {
     sets: LoadedSets,
@@ -39,7 +39,7 @@ pub struct NodeKernel {
     v6: FamilyTables,
 }
 
-/// The tables of a family.
+/// The tables of one family.
 #[derive(Debug)]
 struct FamilyTables {
     raw: Option<LoadedTable>,
@@ -50,29 +50,29 @@ struct FamilyTables {
 /// A script of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ScriptFile {
-    /// The sets.
+    /// The `ipset restore` script.
     Sets,
-    /// A table of a family.
+    /// The `iptables-restore` script of a table.
     Table(TableName, Family),
 }
 
-/// A table of the kernel.
+/// A netfilter table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableName {
-    /// Before connections are tracked.
+    /// Runs before connection tracking.
     Raw,
-    /// Before destinations are translated.
+    /// Runs after connection tracking and before DNAT.
     Mangle,
-    /// Behind both.
+    /// Runs after DNAT.
     Filter,
 }
 
-/// What becomes of a packet, and why.
+/// The outcome for a packet, with the rules that led to it.
 #[derive(Debug, Clone)]
 pub struct PacketTrace<'kernel> {
-    /// What becomes of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether it is kept from connection tracking.
+    /// `true` if the packet is untracked.
     pub is_untracked: bool,
     /// The rules that matched, in order.
     pub passed: Vec<MatchedRule<'kernel>>,
@@ -83,19 +83,19 @@ pub struct PacketTrace<'kernel> {
 pub struct MatchedRule<'kernel> {
     /// The table.
     pub table: TableName,
-    /// The chain it stands in.
+    /// The chain that contains the rule.
     pub chain: &'kernel str,
-    /// Its number in the chain, from 1.
+    /// The number of the rule in the chain, from 1.
     pub number: usize,
-    /// Its line in the script, from 1.
+    /// The line of the rule in the script, from 1.
     pub line: usize,
-    /// Its comment; may be empty.
+    /// The comment of the rule; may be empty.
     pub comment: &'kernel str,
-    /// What it does.
+    /// The target of the rule.
     pub target: &'kernel CheckedTarget,
 }
 
-/// A packet in a table.
+/// A packet as one table sees it.
 struct PacketInTable<'packet> {
     table: TableName,
     packet: &'packet Packet,
@@ -104,12 +104,12 @@ struct PacketInTable<'packet> {
 }
 
 impl NodeKernel {
-    /// Loads a bundle's scripts.
+    /// Loads the scripts of a bundle.
     pub fn load(scripts: &CheckedScripts) -> Self {
         Self::of_holdings(scripts.holdings())
     }
 
-    /// Loads what some kernel holds.
+    /// Loads the contents of a kernel.
     pub fn of_holdings(holdings: &KernelContents) -> Self {
         let [v4, v6] = Family::BOTH.map(|family| FamilyTables::from_contents(holdings, family));
         Self {
@@ -119,7 +119,7 @@ impl NodeKernel {
         }
     }
 
-    /// What becomes of a packet, through all tables on its way.
+    /// Runs a packet through all tables of its hook.
     pub fn run(&self, packet: &Packet) -> PacketTrace<'_> {
         let tables = match packet.flow.family() {
             Family::V4 => &self.v4,
@@ -135,6 +135,7 @@ impl NodeKernel {
             let Some(table) = tables.get(*name) else {
                 continue;
             };
+            // NOTRACK in raw decides the state that the later tables see
             let state = if run.is_untracked {
                 State::Untracked
             } else {
@@ -161,7 +162,7 @@ impl NodeKernel {
                     run.verdict = Verdict::Drop;
                     break;
                 }
-                // bundles have no ACCEPT here; an ACCEPT in a kernel ends this table only
+                // bundles have no ACCEPT here; in a live kernel, ACCEPT ends only this table
                 (TableName::Raw | TableName::Mangle, _) => {}
             }
         }
@@ -169,8 +170,9 @@ impl NodeKernel {
         run
     }
 
-    /// Goes through a chain; none when the packet comes back from it. A goto gives the rest of the
-    /// chain up. Loading has seen to it that chains do not nest deep.
+    /// Runs a packet through a chain. Returns `None` if the packet returns to the calling chain.
+    /// After a goto, the rest of the chain is skipped. The recursion is bounded because loading
+    /// rejects deep chains.
     fn walk<'kernel>(
         &'kernel self,
         table: &'kernel LoadedTable,
@@ -196,10 +198,12 @@ impl NodeKernel {
                 CheckedTarget::Drop => Some(Verdict::Drop),
                 CheckedTarget::Return => return None,
                 CheckedTarget::Log => None,
+                // NOTRACK is not terminating: the packet continues with the next rule
                 CheckedTarget::NoTrack => {
                     run.is_untracked = true;
                     None
                 }
+                // a return from the target chain goes to the caller of this chain
                 CheckedTarget::Goto(other) => return self.walk(table, other, seen, run),
                 CheckedTarget::Jump(other) => self.walk(table, other, seen, run),
             };
@@ -242,13 +246,14 @@ impl NodeKernel {
                 found.kind == icmp.kind && icmp.code.is_none_or(|code| code == found.code)
             }),
             RuleCondition::Connection(connection) => connection.holds(seen),
+            // rates are not modelled; the first packets are within every limit
             RuleCondition::Limit => true,
         }
     }
 }
 
-/// Whether a packet has the route back that `rpfilter` asks for. What arrives over the loopback
-/// interface always has.
+/// Returns `true` if an `rpfilter` match accepts the route back. It always accepts packets that
+/// arrive on the loopback interface.
 fn leads_back(reverse_path: ReversePath, is_loose: bool) -> bool {
     match reverse_path {
         ReversePath::Arriving => true,
@@ -258,15 +263,16 @@ fn leads_back(reverse_path: ReversePath, is_loose: bool) -> bool {
 }
 
 impl ConntrackMatch {
-    /// As `conntrack_mt` in net/netfilter/xt_conntrack.c: a packet without a connection is only
-    /// asked its state, and matches nothing that asks no state, negated or not. We take the packet
-    /// for one of the connection's original direction.
+    /// Follows `conntrack_mt` in net/netfilter/xt_conntrack.c: for a packet without a connection,
+    /// only the state is compared, and a match without a state fails even if it is negated. The
+    /// packet counts as one of the connection's original direction.
     fn holds(&self, seen: &PacketInTable<'_>) -> bool {
         let is = |(is_negated, holds): (bool, bool)| holds != is_negated;
         let state = self
             .states
             .as_ref()
             .is_none_or(|(is_negated, states)| is((*is_negated, states.contains(&seen.state))));
+        // such packets have no connection whose original destination could be compared
         if matches!(seen.state, State::Untracked | State::Invalid) {
             return state && self.states.is_some();
         }
@@ -316,7 +322,7 @@ impl FamilyTables {
     }
 }
 
-/// The built-in chains that a packet passes, of those that palisade hooks into.
+/// Returns the built-in chains that a packet passes, of those that Palisade hooks into.
 fn way(hook: &Hook) -> &'static [(TableName, &'static str)] {
     match hook {
         Hook::Forward { .. } => &[
@@ -334,7 +340,7 @@ fn way(hook: &Hook) -> &'static [(TableName, &'static str)] {
 }
 
 impl TableName {
-    /// The name that scripts begin with.
+    /// Returns the table name in scripts.
     pub fn label(self) -> &'static str {
         match self {
             TableName::Raw => "raw",
@@ -351,7 +357,7 @@ impl TableName {
         }
     }
 
-    /// The kernel's chains that palisade hooks into.
+    /// Returns the built-in chains of the table that Palisade hooks into.
     fn built_in(self) -> &'static [&'static str] {
         match self {
             TableName::Raw => &["PREROUTING", "OUTPUT"],
@@ -362,7 +368,7 @@ impl TableName {
 }
 
 impl fmt::Display for ScriptFile {
-    /// Its name in a bundle: `filter.v4.rules`.
+    /// Prints the file name in a bundle: `filter.v4.rules`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ScriptFile::Sets => out.write_str("sets.ipset"),
@@ -373,7 +379,7 @@ impl fmt::Display for ScriptFile {
 }
 
 impl fmt::Display for MatchedRule<'_> {
-    /// `filter FORWARD: the comment: goto pal-x`.
+    /// Prints `filter FORWARD: the comment: goto pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,

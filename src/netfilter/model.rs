@@ -1,4 +1,4 @@
-//! A table's chains with the kernel's among them, each as the kernel holds it.
+//! The chains of a table, including the kernel's built-in chains.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ pub(super) use crate::ruleset::{
     CheckedRule as Rule, ConntrackMatch, InterfaceMatch, RuleCondition,
 };
 
-/// A table of a family.
+/// A table of one family.
 #[derive(Debug)]
 pub(super) struct LoadedTable {
     pub(super) name: TableName,
@@ -16,7 +16,7 @@ pub(super) struct LoadedTable {
 }
 
 impl LoadedTable {
-    /// The table of a script, without rules that can only drop or observe by an extension.
+    /// Loads the table of a script. Leaves out rules with extensions that can only drop or observe.
     pub(super) fn from_checked(name: TableName, checked: &CheckedTable) -> Self {
         let built_in = checked.built_in.keys().copied();
         let names = built_in.chain(checked.chains.keys().map(String::as_str));
@@ -34,7 +34,7 @@ impl LoadedTable {
         }
     }
 
-    /// A chain's name and rules.
+    /// Returns the name and the rules of a chain.
     pub(super) fn chain(&self, name: &str) -> Option<(&str, &[Rule])> {
         let chain = self.chains.get_key_value(name);
         chain.map(|(name, rules)| (name.as_str(), rules.as_slice()))

@@ -1,37 +1,39 @@
-//! What is left of packets at a rule, and what became of the others.
+//! The packets that remain at a rule, and the outcome of the others.
 
 use crate::packet_space::{HeaderSetId, HeaderSpace};
 
-/// What becomes of packets in a table; the rest comes back from it.
+/// The outcome of a table, as sets of headers. Headers in none of the sets leave the table without
+/// a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TableOutcome {
     pub(crate) accepted: HeaderSetId,
     pub(crate) dropped: HeaderSetId,
     pub(crate) untracked: HeaderSetId,
-    /// Packets of known connections of which a rule asks the original destination. Those of the
-    /// reply direction have it for their source, so that the rule is not known to hit or to miss
-    /// them.
+    /// Packets of known connections that reach a rule with a match on the original destination. The
+    /// original destination of a reply is its source, so whether the rule matches is not known.
     pub(crate) unclear: HeaderSetId,
 }
 
-/// Packets at a rule: those that are there, those that have left the chain by a return, and what
-/// the others met.
+/// The packets of a block at a rule: those that are still in the chain, those that returned, and
+/// the outcome of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ChainState {
-    /// The rule that they are at. Those after it that ask about no address may have been passed
-    /// over till now.
+    /// The position of the next rule. Rules after it without address conditions may already have
+    /// been skipped, to be applied later.
     pub(super) next: usize,
     pub(super) here: HeaderSetId,
     pub(super) back: HeaderSetId,
-    /// What goes on to [`Sequence::goto`](crate::netfilter::sequence::Sequence).
+    /// The packets that go to [`RuleSequence::goto`](crate::netfilter::sequence::RuleSequence)
+    /// later.
     pub(super) gone: HeaderSetId,
     pub(super) out: TableOutcome,
-    /// Which of those they are that came to the chain together; only of one are joined.
+    /// The number of the call that brought these packets to the chain. Only states with the same
+    /// caller are merged.
     pub(super) caller: usize,
 }
 
 impl TableOutcome {
-    /// Nothing yet.
+    /// The outcome before any rule.
     pub(crate) const NONE: TableOutcome = TableOutcome {
         accepted: HeaderSpace::NONE,
         dropped: HeaderSpace::NONE,
@@ -41,7 +43,7 @@ impl TableOutcome {
 }
 
 impl ChainState {
-    /// At the first rule of a chain.
+    /// Returns the state at the first rule of a chain.
     pub(super) fn new(here: HeaderSetId, out: TableOutcome) -> Self {
         Self {
             next: 0,
@@ -53,12 +55,12 @@ impl ChainState {
         }
     }
 
-    /// Whether there are no packets at the rule.
+    /// Returns `true` if no packets remain at the rule.
     pub(super) fn is_done(&self) -> bool {
         self.here == HeaderSpace::NONE
     }
 
-    /// At no rule.
+    /// Returns the state after the last rule.
     pub(super) fn ended(self) -> Self {
         Self { next: 0, ..self }
     }

@@ -1,5 +1,5 @@
-//! The rules of a chain at one hook and in one state. Those that are about all blocks alike are
-//! joined.
+//! The rules of a chain at one hook and in one state. Rules that treat all blocks alike are
+//! combined.
 
 use std::ops::Range;
 
@@ -7,33 +7,34 @@ use crate::netfilter::graph::{HookContext, RuleAction, SymbolicRule};
 use crate::netfilter::residual::ChainState;
 use crate::packet_space::{CascadeRule, HeaderSetId, HeaderSpace, RuleCascade};
 
-/// What the rules of a chain do at a hook to packets in a state.
+/// The effect of a chain's rules at a hook on packets in one state.
 pub(super) struct RuleSequence {
     pub(super) effects: Vec<RuleEffect>,
-    /// Positions of the rules that apply to all blocks without a look at each block, in order.
+    /// The positions of the rules that apply to all blocks without inspection of each block, in
+    /// order.
     positions: Vec<usize>,
-    /// What these do.
+    /// The effects of these rules.
     rules: RuleCascade<5>,
-    /// The chain that rules go to. The packets of all these rules go through it together, after the
-    /// other packets of this chain: the outcome for one packet does not depend on other packets.
+    /// The chain that rules go to. The packets of all these rules pass it together, after the other
+    /// packets of this chain: the outcome for one packet does not depend on other packets.
     pub(super) goto: Option<usize>,
 }
 
-/// How a rule is met.
+/// How a rule is applied to blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RuleEffect {
-    /// It does nothing here.
+    /// The rule has no effect here.
     Nothing,
-    /// It is about all blocks alike.
+    /// The rule treats all blocks alike.
     Alike,
-    /// It is about all blocks alike that do not hold an address that it excludes. The others are
-    /// looked at.
+    /// The rule treats all blocks alike, except those that contain an address that it excludes.
+    /// Those are inspected.
     AlikeButFew,
-    /// Blocks that hold an address that it asks about are looked at. It is not about the others.
+    /// The rule affects only blocks that contain an address of its conditions. Those are inspected.
     Each,
 }
 
-/// The sinks of what rules take, of which the last is the chain that they go to.
+/// The indices of the cascade's sinks. The last sink is the chain that the rules go to.
 const ACCEPTED: usize = 0;
 const DROPPED: usize = 1;
 const BACK: usize = 2;
@@ -84,7 +85,7 @@ impl RuleSequence {
         }
     }
 
-    /// Goes through the rules before a position that are about all blocks alike.
+    /// Applies the combined rules before a position.
     pub(super) fn pass(
         &mut self,
         position: usize,
@@ -114,8 +115,8 @@ impl RuleSequence {
 }
 
 impl SymbolicRule {
-    /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if
-    /// the effect depends on more than the headers of packets.
+    /// Returns the effect of the rule on packets, without its address conditions, or `None` if the
+    /// effect depends on more than the headers of packets.
     fn taken(&self, carried: HeaderSetId, goto: Option<usize>) -> Option<CascadeRule<5>> {
         if self.asks_origin() {
             return None;

@@ -1,4 +1,4 @@
-//! Sets, and whether a packet is in one.
+//! Loaded sets, and tests of packets against them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use crate::net::{Cidr, PortRange, Protocol, Side};
 use crate::packet::Flow;
 use crate::ruleset::{self, ParsedMember, SetKind};
 
-/// All sets of a node by name.
+/// All sets of a node, by name.
 #[derive(Debug, Default)]
 pub(super) struct LoadedSets {
     pub(super) by_name: BTreeMap<String, LoadedSet>,
 }
 
-/// A set.
+/// The members of a set.
 #[derive(Debug)]
 pub(super) enum LoadedSet {
     /// `hash:net`.
@@ -24,16 +24,16 @@ pub(super) enum LoadedSet {
     Ports(Vec<PortRange>),
 }
 
-/// Prefixes, and whether each is an exception (`nomatch`).
+/// Prefixes, each with `true` if it is an exception (`nomatch`).
 #[derive(Debug)]
 pub(super) struct PrefixSet {
     pub(super) members: BTreeMap<Cidr, bool>,
-    /// The lengths that occur.
+    /// The prefix lengths that occur.
     lengths: BTreeSet<u8>,
 }
 
 impl LoadedSets {
-    /// The sets of a script.
+    /// Loads the sets of a script.
     pub(super) fn from_parsed(sets: &ruleset::ParsedSets) -> Self {
         let known = |(name, set): (&String, &ruleset::ParsedSet)| {
             Some((name.clone(), LoadedSet::from_parsed(set)?))
@@ -49,7 +49,7 @@ impl LoadedSets {
 }
 
 impl LoadedSet {
-    /// A set with its members; none where it is of a type that palisade does not make.
+    /// Loads a set with its members. Returns `None` for a set type that Palisade does not create.
     fn from_parsed(set: &ruleset::ParsedSet) -> Option<Self> {
         Some(match set.kind? {
             SetKind::Nets(_) => LoadedSet::Nets(PrefixSet::from_members(&set.members)),
@@ -60,7 +60,8 @@ impl LoadedSet {
         })
     }
 
-    /// Whether the flow's sides are in the set.
+    /// Returns `true` if the given sides of the flow are in the set. The first side gives the
+    /// address, the last side gives the port.
     pub(super) fn has(&self, sides: &[Side], flow: &Flow) -> bool {
         let Some(side) = sides.first().copied() else {
             return false;
@@ -71,7 +72,7 @@ impl LoadedSet {
             LoadedSet::Nets(nets) => nets.has(flow.address(side)),
             LoadedSet::Services(members) => port
                 .is_some_and(|port| members.contains(&(flow.address(side), flow.protocol, port))),
-            // `ip_set_get_ip_port` in net/netfilter/ipset/ip_set_bitmap_port.c knows no other
+            // `ip_set_get_ip_port` in net/netfilter/ipset/ip_set_bitmap_port.c supports no other
             // protocol
             LoadedSet::Ports(ranges) => {
                 let has_ports = [Protocol::TCP, Protocol::UDP].contains(&flow.protocol);
@@ -82,13 +83,15 @@ impl LoadedSet {
 }
 
 impl PrefixSet {
-    /// The longest prefix that holds the address decides.
+    /// Returns `true` if an address is in the set. The longest prefix that contains the address
+    /// decides.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         let mut around = self
             .lengths
             .iter()
             .rev()
             .filter_map(|length| self.members.get(&Cidr::around(address, *length)?));
+        // as in the kernel, a `nomatch` prefix hides every shorter prefix
         around.next().is_some_and(|is_exception| !is_exception)
     }
 
@@ -112,7 +115,7 @@ fn service(member: &ParsedMember) -> Option<(IpAddr, Protocol, u16)> {
     }
 }
 
-/// The fewest ranges that hold some ports, which are sorted.
+/// Returns the fewest ranges that contain exactly the given ports, which must be sorted.
 fn ranges(members: &[ParsedMember]) -> Vec<PortRange> {
     let port = |member: &ParsedMember| match *member {
         ParsedMember::Port(port) => Some(port),

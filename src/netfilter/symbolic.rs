@@ -1,11 +1,12 @@
-//! Scripts made ready for sets of packets: conditions on what a packet carries are sets of traffic,
-//! those on addresses are questions with numbers.
+//! Scripts prepared for symbolic evaluation: header conditions become sets of headers, and address
+//! conditions get numbers.
 //!
-//! In: a [`NodeKernel`], and the [`HeaderSpace`] that its [`cut`](NodeKernel::cut) made. Out: a
-//! [`SymbolicTables`], which tells what all rules say of an address ([`AddressAnswers`]). The
-//! [`AnswerColumns`] of the addresses of all places are what `walk` goes through chains with.
+//! In: a [`NodeKernel`], and the [`HeaderSpace`] built from its [`add_cuts`](NodeKernel::add_cuts).
+//! Out: [`SymbolicTables`], which return the answers of all rules for an address
+//! ([`AddressAnswers`]). The walk through chains uses the [`AnswerColumns`] of all locations.
 //!
-//! Cost: a rule's conditions, once; an address, a look-up for each length of prefix that sets have.
+//! Cost: once, the conditions of all rules; for each address, one look-up for each prefix length in
+//! sets and rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use crate::netfilter::{CheckedTarget, NodeKernel};
 use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet};
 use crate::policy::{IcmpMatch, ProtocolMatch};
 
-/// The tables of a family, for walks with sets of packets.
+/// The tables of one family, prepared for walks with sets of packets.
 #[derive(Debug)]
 pub(crate) struct SymbolicTables<'kernel> {
     pub(super) raw: Option<ChainGraph>,
@@ -31,40 +32,40 @@ pub(crate) struct SymbolicTables<'kernel> {
     asked: AddressQuestions<'kernel>,
 }
 
-/// What rules ask of addresses.
+/// The address conditions of all rules.
 #[derive(Debug, Default)]
 struct AddressQuestions<'kernel> {
-    /// How many questions are answered by prefixes.
+    /// The number of conditions on prefixes.
     nets: usize,
-    /// The questions that a prefix answers, and whether it is an exception there. The longest
-    /// prefix decides.
+    /// For each prefix, the conditions that it answers, each with `true` if the prefix is an
+    /// exception there. The longest prefix decides.
     by_prefix: FxHashMap<Cidr, Vec<(usize, bool)>>,
-    /// The lengths of these prefixes.
+    /// The prefix lengths in `by_prefix`.
     lengths: BTreeSet<u8>,
     by_set: FxHashMap<&'kernel str, usize>,
     by_net: FxHashMap<Cidr, usize>,
-    /// The sets with services that have an address, by number, in order, and the traffic that each
-    /// has there.
+    /// For each address, the service sets that contain it, in order, with the headers of the
+    /// members there.
     services_at: FxHashMap<IpAddr, Vec<(usize, HeaderSetId)>>,
-    /// The sets with services by number, with the side of the port.
+    /// The service sets by number, each with the side that gives the port.
     service_sets: IndexSet<(&'kernel str, Side), FxBuildHasher>,
     origins: Vec<&'kernel ConntrackMatch>,
 }
 
-/// What all rules say of an address.
+/// The answers of all rules for one address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AddressAnswers {
-    /// The questions that it is an answer to, in order.
+    /// The prefix conditions that the address meets, in order.
     nets: Vec<usize>,
-    /// The sets with services that have it, in order, and the traffic that each has there.
+    /// The service sets that contain the address, in order, with the headers of the members there.
     services: Box<[(usize, HeaderSetId)]>,
-    /// Which of those connections were made to it, as far as the address goes, that rules ask for
-    /// the original destination.
+    /// For each match on the original destination, `true` if this address meets its address
+    /// condition.
     pub(crate) sent: Box<[bool]>,
 }
 
 impl NodeKernel {
-    /// Makes a family's tables ready for walks.
+    /// Prepares the tables of a family. `traffic` must be built from [`add_cuts`](Self::add_cuts).
     pub(crate) fn symbolic(&self, family: Family, traffic: &mut HeaderSpace) -> SymbolicTables<'_> {
         let tables = match family {
             Family::V4 => &self.v4,
@@ -90,7 +91,7 @@ impl NodeKernel {
 }
 
 impl SymbolicTables<'_> {
-    /// What all rules say of an address.
+    /// Returns the answers of all rules for an address.
     pub(crate) fn marks(&self, address: IpAddr) -> AddressAnswers {
         let asked = &self.asked;
         let around = asked
@@ -100,7 +101,7 @@ impl SymbolicTables<'_> {
             .filter_map(|length| asked.by_prefix.get(&Cidr::around(address, *length)?));
 
         let mut nets: Vec<(usize, bool)> = around.flatten().copied().collect();
-        // stable, so that of each question the longest prefix is first
+        // the sort is stable, so the longest prefix of each condition stays first
         nets.sort_by_key(|row| row.0);
         nets.dedup_by_key(|row| row.0);
 
@@ -127,7 +128,7 @@ impl SymbolicTables<'_> {
         }
     }
 
-    /// What rules say of places, which are numbered in this order.
+    /// Returns the answers for all locations. A location's number is its index in `places`.
     pub(crate) fn columns(
         &self,
         places: &[&AddressAnswers],
@@ -165,6 +166,7 @@ impl SymbolicTables<'_> {
             let rows = rows
                 .iter()
                 .map(|(traffic, numbers)| (*traffic, LocationSet::these(places.len(), numbers)));
+            // the groups must cover all locations, also those without any member
             let rest = Some((HeaderSpace::NONE, rest)).filter(|(_, rest)| rest.len() > 0);
             rest.into_iter().chain(rows).collect()
         });
@@ -189,8 +191,8 @@ impl SymbolicTables<'_> {
         }
     }
 
-    /// Of packets whose connections were made to this port, or to the one that they are for, those
-    /// that have what each rule asks of the original destination's port.
+    /// Returns, for each match on the original destination, the headers that meet its port
+    /// condition. `port` is the original port; `None` means the port that the packet has now.
     pub(crate) fn origins(
         &self,
         port: Option<u16>,
@@ -203,13 +205,13 @@ impl SymbolicTables<'_> {
             .collect()
     }
 
-    /// Whether there are tables before the filter table.
+    /// Returns `true` if there are tables before the filter table.
     pub(crate) fn has_early(&self) -> bool {
         self.raw.is_some() || self.mangle.is_some()
     }
 }
 
-/// The places of each set of traffic.
+/// Groups locations by their set of headers.
 fn by_traffic(rows: impl ExactSizeIterator<Item = HeaderSetId>) -> Vec<(HeaderSetId, LocationSet)> {
     let count = rows.len();
     let mut numbers: BTreeMap<HeaderSetId, Vec<usize>> = BTreeMap::new();
@@ -222,7 +224,8 @@ fn by_traffic(rows: impl ExactSizeIterator<Item = HeaderSetId>) -> Vec<(HeaderSe
 }
 
 impl ConntrackMatch {
-    /// Of packets whose connections were made to this port, those that it is true of.
+    /// Returns the headers that meet the port condition if the connection was made to `port`, or to
+    /// the packet's own port for `None`.
     fn origin(&self, port: Option<u16>, traffic: &mut HeaderSpace) -> HeaderSetId {
         let Some((negated, range)) = self.port else {
             return HeaderSpace::ALL;
@@ -346,7 +349,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
         }
     }
 
-    /// A condition on what packets carry.
+    /// Adds a condition on headers to a rule.
     fn carried(&mut self, negated: bool, own: HeaderSetId, step: &mut SymbolicRule) {
         step.traffic = if negated {
             self.traffic.less(step.traffic, own)
@@ -373,11 +376,12 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
                 step.services
                     .push((negated, near, self.services(name, members, last)));
             }
+            // a set that does not exist is empty: no address matches it
             None => step.nets.push((negated, near, self.member(name, None))),
         }
     }
 
-    /// The number of a set of services, new or known, with the side of the port.
+    /// Returns the number of a service set with the side that gives the port; adds it if it is new.
     fn services(
         &mut self,
         name: &'kernel str,
@@ -398,7 +402,7 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
         number
     }
 
-    /// What the members of a set hold at each address.
+    /// Returns the headers of a set's members at each address.
     fn rows(
         &mut self,
         members: &BTreeSet<(IpAddr, Protocol, u16)>,
@@ -429,7 +433,8 @@ impl<'kernel> SymbolicBuilder<'_, 'kernel> {
         rows
     }
 
-    /// The kernel looks for ports of TCP and UDP only.
+    /// Returns the headers that a `bitmap:port` set matches. The kernel reads ports of TCP and UDP
+    /// only.
     fn bitmap(&mut self, side: Side, ranges: &[PortRange]) -> HeaderSetId {
         let [tcp, udp] = [Protocol::TCP, Protocol::UDP].map(|protocol| {
             self.traffic

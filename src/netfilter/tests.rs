@@ -228,7 +228,7 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
     }
 }
 
-/// Sets, rules of the filter table, and what the tools say of them.
+/// Sets, rules of the filter table, and the error message of the tools.
 const REFUSED: [(&str, &str, &str); 19] = [
     (
         "create pal-s hash:net family inet hashsize 63 maxelem 64\n",

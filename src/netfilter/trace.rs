@@ -1,18 +1,19 @@
-//! Scripts walked through with all packets between all places at once.
+//! Symbolic evaluation of scripts: all packets between all locations pass the chains at once.
 //!
-//! In: a [`SymbolicTables`], [`AnswerColumns`], a [`PairBlock`] of pairs of places. Out: what
-//! becomes of all traffic between them, in blocks of pairs with which the scripts do the same. A
-//! rule that asks about an address splits a block in those that have what it asks and those that
-//! have not; blocks that are at the same rule with the same fates so far become one again, since
-//! nothing before that rule matters to what comes behind it. So pairs are in one block only if
-//! every rule they meet does the same with them.
+//! In: [`SymbolicTables`], [`AnswerColumns`](crate::netfilter::AnswerColumns), and a [`PairBlock`]
+//! of pairs of locations. Out: the outcome for all traffic between them, in blocks of pairs that
+//! the scripts treat alike. A rule with an address condition splits a block into pairs that meet it
+//! and pairs that do not. Blocks at the same rule with the same state are merged again, because no
+//! earlier rule affects what follows. So two pairs are in different blocks only if some rule treats
+//! them differently.
 //!
-//! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one
-//! of them ([`BlockFront`]). Rules that ask about no address are joined ([`Cascade`]), and a block
-//! goes through all that stand between two others at once, for a logarithm of their number. There
-//! are as many blocks as outcomes, not as pairs. What can grow with the square of the rules is what
-//! is known of `n` blocks, each with a set of its own of `n` classes of traffic, as far as these
-//! sets share no parts.
+//! Cost: a rule with conditions on few addresses, or on all but few, costs the blocks that contain
+//! one of them ([`BlockFront`]). Rules without address conditions are combined
+//! ([`RuleCascade`](crate::packet_space::RuleCascade)), and a block passes all combined rules
+//! between two others at once, for a logarithm of their number. The number of blocks grows with the
+//! number of outcomes, not of pairs. One part can be quadratic in the number of rules: the state of
+//! `n` blocks that each have their own set of `n` header classes, as far as these sets share no
+//! parts.
 
 use rustc_hash::FxHashMap;
 
@@ -25,7 +26,8 @@ use crate::netfilter::sequence::{RuleEffect, RuleSequence};
 use crate::packet::Hook;
 use crate::packet_space::{HeaderSetId, HeaderSpace, PairBlock, merged};
 
-/// Outcome for packets before the filter table. Bundles have no ACCEPT there (`ruleset::checked`).
+/// The outcome of the tables before the filter table. Bundles have no ACCEPT there
+/// (`ruleset::checked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EarlyOutcome {
     pub(crate) dropped: HeaderSetId,
@@ -34,24 +36,24 @@ pub(crate) struct EarlyOutcome {
     pub(crate) untracked: HeaderSetId,
 }
 
-/// Packets that a rule sends through another chain, and what is known of the others of their block.
+/// Packets that a rule sends through another chain, and the state of the others in their block.
 struct ChainCall {
     block: PairBlock,
     hit: HeaderSetId,
     others: ChainState,
 }
 
-/// A table that is walked through at a hook in a state.
+/// The walk through one table at a hook in a state.
 struct TableWalker<'walk> {
     graph: &'walk ChainGraph,
     at: &'walk HookContext<'walk>,
     traffic: &'walk mut HeaderSpace,
-    /// By chain, once it was walked through.
+    /// The rule sequences of chains that have been walked through.
     sequences: FxHashMap<usize, RuleSequence>,
 }
 
 impl SymbolicTables<'_> {
-    /// What becomes of all traffic before the filter table.
+    /// Returns the outcome of raw and mangle for all traffic.
     pub(crate) fn early(
         &self,
         at: &HookContext<'_>,
@@ -89,6 +91,7 @@ impl SymbolicTables<'_> {
                 },
             )];
             for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
+                // mangle sees a packet in the state that raw has left it in
                 let here = traffic.less(here, raw.dropped);
                 let at = HookContext { state, ..*at };
                 blocks = blocks
@@ -111,7 +114,7 @@ impl SymbolicTables<'_> {
         merged(all)
     }
 
-    /// What the filter table does with some traffic, beside what is known.
+    /// Returns the outcome of the filter table for some traffic. `known` is the outcome so far.
     pub(crate) fn filter(
         &self,
         at: &HookContext<'_>,
@@ -162,8 +165,8 @@ fn run(
 }
 
 impl TableWalker<'_> {
-    /// Goes through a chain with some traffic between pairs that no two blocks have both; what
-    /// comes back from it is what `back` says then.
+    /// Walks blocks through a chain. No two blocks may have a pair in common. [`ChainState::back`]
+    /// of the result contains the packets that return from the chain.
     fn walk(
         &mut self,
         chain: usize,
@@ -186,6 +189,8 @@ impl TableWalker<'_> {
             }
             let mut met = front.take_met(step, self.at.columns);
             for (_, (_, way)) in &mut met {
+                // combined rules are applied as late as possible: only to blocks that a rule
+                // inspects
                 sequence.pass(position, way, self.traffic);
                 way.next = position + 1;
             }
@@ -200,6 +205,7 @@ impl TableWalker<'_> {
 
         for (block, mut way) in front.into_blocks() {
             sequence.pass(steps.len(), &mut way, self.traffic);
+            // packets at the end of a chain return to the caller
             let back = self.traffic.or(way.back, way.here);
             ended.push((
                 block,
@@ -224,8 +230,7 @@ impl TableWalker<'_> {
         }
     }
 
-    /// Goes on to the chain that rules go to, with what they send there. The order of blocks stays
-    /// as it is.
+    /// Sends packets on to the chain that rules go to. Keeps the order of blocks.
     fn go_on(
         &mut self,
         goto: usize,
@@ -298,7 +303,7 @@ impl TableWalker<'_> {
         all
     }
 
-    /// What is known of a block but for what a rule hits there.
+    /// Returns the state of a block without the packets that a rule matches.
     fn others(&mut self, step: &SymbolicRule, hit: HeaderSetId, way: ChainState) -> ChainState {
         let mut others = ChainState {
             here: self.traffic.less(way.here, hit),
@@ -357,6 +362,7 @@ impl TableWalker<'_> {
                 out: inner.out,
                 ..*others
             };
+            // after a goto, RETURN leaves the calling chain too
             let to = if matches!(act, RuleAction::Jump(_)) {
                 &mut way.here
             } else {
@@ -369,7 +375,8 @@ impl TableWalker<'_> {
         all
     }
 
-    /// Does to what a rule hits what it says. `way` is of what the rule leaves alone.
+    /// Applies a rule's target to the packets that it matches. `way` is the state of the packets
+    /// that it does not match.
     fn act(&mut self, act: RuleAction, hit: HeaderSetId, mut way: ChainState) -> ChainState {
         let traffic = &mut *self.traffic;
         match act {
@@ -389,7 +396,7 @@ impl TableWalker<'_> {
 }
 
 impl SymbolicRule {
-    /// Whether it sends packets through another chain at once.
+    /// Returns `true` if the rule sends packets through another chain immediately.
     fn sends(&self, goto: Option<usize>) -> bool {
         match self.act {
             RuleAction::Jump(_) => true,
@@ -403,8 +410,8 @@ impl SymbolicRule {
     }
 }
 
-/// Whether packets in this state belong to a known connection, and may go in either direction of
-/// it.
+/// Returns `true` if packets in this state belong to a known connection. They may go in either
+/// direction of it.
 fn is_known(state: State) -> bool {
     match state {
         State::Established | State::Related => true,
@@ -422,12 +429,12 @@ mod tests {
     use crate::packet::ReversePath;
     use crate::packet_space::{LocationSet, PartitionBuilder};
 
-    /// So many that blocks are found by an index.
+    /// Enough locations that the index finds blocks.
     const PLACES: usize = 150;
     const STEPS: usize = 240;
     const SERVICES: usize = 20;
 
-    /// Random numbers by a linear congruence (Knuth's MMIX).
+    /// Random numbers by a linear congruential generator (Knuth's MMIX).
     struct Dice(u64);
 
     impl Dice {
@@ -440,7 +447,7 @@ mod tests {
         }
     }
 
-    /// Mostly of few places, so that the index finds them, now and then of many.
+    /// Returns a set of mostly few locations, so that the index finds blocks; sometimes of many.
     fn column(dice: &mut Dice) -> LocationSet {
         let count = if dice.below(8) == 0 {
             PLACES / 2
@@ -451,7 +458,7 @@ mod tests {
         LocationSet::these(PLACES, &places)
     }
 
-    /// `alike` of hundred ask about no address.
+    /// Returns a random rule. `alike` is the percentage of rules without address conditions.
     fn step(
         dice: &mut Dice,
         columns: usize,
@@ -508,7 +515,7 @@ mod tests {
         }
     }
 
-    /// What a step hits with one pair of places.
+    /// Returns the headers that a rule matches for one pair of locations.
     fn hit(
         step: &SymbolicRule,
         columns: &AnswerColumns,
@@ -542,7 +549,7 @@ mod tests {
         hit
     }
 
-    /// Goes through a chain, step by step, with one pair of places.
+    /// Walks one pair of locations through a chain, rule by rule.
     fn alone(
         graph: &ChainGraph,
         chain: usize,
@@ -585,7 +592,7 @@ mod tests {
         }
     }
 
-    /// What each place has of the services of a set: mostly nothing.
+    /// Returns the headers of a service set at each location: mostly none.
     fn service(
         dice: &mut Dice,
         sets: &[HeaderSetId],
@@ -600,7 +607,7 @@ mod tests {
         )
     }
 
-    /// Three random chains, of which only the first leads to others.
+    /// Returns three random chains, of which only the first leads to others.
     fn graph(dice: &mut Dice, sets: &[HeaderSetId], most: Side, alike: usize) -> ChainGraph {
         let mut chain = |count: usize| -> Vec<SymbolicRule> {
             (0..count)
@@ -617,8 +624,8 @@ mod tests {
         }
     }
 
-    /// Walks through random chains with all pairs, and with some one by one; `alike` of hundred
-    /// rules ask about no address.
+    /// Walks all pairs at once through random chains and compares with walks of single pairs.
+    /// `alike` is the percentage of rules without address conditions.
     fn check(seed: u64, alike: usize) -> usize {
         let mut dice = Dice(seed);
         let mut cuts = PartitionBuilder::default();
