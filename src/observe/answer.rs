@@ -1,33 +1,34 @@
-//! What a tool said: its output, or why that is not to be relied on.
+//! Checks the answer of a tool, and returns its output or the reason not to trust it.
 
 use crate::observe::KernelProblem;
 use crate::runner::{ProcessOutput, Runner, RunnerFailure, ToolCall};
 
-/// Lines on standard error that are no errors begin with this.
+/// Prefix of lines on standard error that are not errors.
 const REMARK: &str = "# Warning";
 
-/// What `iptables-legacy-restore` ends with where it did not get the xtables lock; the words are
-/// those of versions that end with another one. `iptables-nft-restore` ends with it where the
-/// kernel refuses a rule.
+/// Exit status of `iptables-legacy-restore` if it did not get the xtables lock. Some versions exit
+/// with another status, but print these words. `iptables-nft-restore` uses the same status if the
+/// kernel refuses a rule, so the program's name matters.
 const LOCKED: i32 = 4;
 const LOCKING: &str = "-legacy-restore";
 const LOCKED_WORDS: &str = "holding the xtables lock";
 
-/// What it says where it cannot have the lock's file, and ends with the same status.
+/// Message of the same status if the tool cannot open the lock file. Waiting does not help then.
 const LOCK_FILE_WORDS: &str = "open lock file";
 
-/// Most that is repeated of what a tool said.
+/// Maximum number of characters of a tool's message in an error.
 const MOST_SAID: usize = 2_000;
 
-/// Runs a call; gives what it printed.
+/// Runs a call, and returns its standard output.
 ///
 /// # Errors
-/// When there is no answer, its exit status is not 0, or it has an error on standard error.
+/// If there is no answer, the exit status is not 0, or standard error contains an error.
 pub fn ask(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelProblem> {
     answered(call, runner.run(call))
 }
 
-/// Runs calls that do not depend on each other, all at once, as [`ask`] does; what each printed.
+/// Runs independent calls concurrently, each like [`ask`]. Returns the outputs in the order of the
+/// calls.
 pub fn ask_all(runner: &mut dyn Runner, calls: &[ToolCall]) -> Vec<Result<String, KernelProblem>> {
     calls
         .iter()
@@ -36,7 +37,7 @@ pub fn ask_all(runner: &mut dyn Runner, calls: &[ToolCall]) -> Vec<Result<String
         .collect()
 }
 
-/// What a call printed, of its answer.
+/// Checks an answer, and returns the output.
 fn answered(
     call: &ToolCall,
     answer: Result<ProcessOutput, RunnerFailure>,
@@ -51,6 +52,7 @@ fn answered(
 
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),
+        // The message about the lock file comes with the same status, so it is checked first.
         Some(_) if said.iter().any(|line| line.contains(LOCK_FILE_WORDS)) => {}
         Some(LOCKED) if call.program.ends_with(LOCKING) => return Err(busy()),
         Some(0) | None => {}
@@ -68,7 +70,8 @@ fn answered(
     Err(refused(call, &said.join("; ")))
 }
 
-/// What a call printed is not to be relied on.
+/// Error: the output of a call cannot be trusted. Control characters become spaces, because the
+/// message goes to a terminal.
 pub(super) fn refused(call: &ToolCall, said: &str) -> KernelProblem {
     let said = said
         .chars()

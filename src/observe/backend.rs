@@ -1,4 +1,4 @@
-//! Which build of iptables holds our chains.
+//! Finds out which iptables build holds Palisade's chains.
 
 use crate::net::Family;
 use crate::observe::{
@@ -7,16 +7,16 @@ use crate::observe::{
 use crate::ruleset::is_ours;
 use crate::runner::{Retention, Runner, RunnerFailure, ToolCall};
 
-/// Tables of the legacy build, a file a family.
+/// Files that list the tables of the legacy build, one per family.
 const LEGACY_TABLES: [&str; 2] = ["net/ip_tables_names", "net/ip6_tables_names"];
 
-/// What a tool says where the kernel has nothing of its build at all.
+/// Messages of a tool if the kernel lacks its build entirely.
 const NOT_IN_KERNEL: [&str; 3] = ["not supported", "Invalid argument", "does not exist"];
 
-/// The build that `iptables` is.
+/// Returns the build behind the name `iptables`, or else one that is installed under its own name.
 ///
 /// # Errors
-/// When there is none.
+/// If neither is installed, or `iptables -V` fails.
 pub fn backend(runner: &mut dyn Runner) -> Result<IptablesBackend, KernelProblem> {
     match ask(runner, &ToolCall::new("iptables", &["-V"])) {
         Ok(version) if version.contains("(nf_tables)") => Ok(IptablesBackend::Nft),
@@ -36,12 +36,14 @@ pub fn backend(runner: &mut dyn Runner) -> Result<IptablesBackend, KernelProblem
     }
 }
 
-/// Sees to it that the other build of iptables holds nothing of ours; what both hold, both decide.
+/// Checks that the other iptables build holds no Palisade chains. Packets would traverse the rules
+/// of both builds.
 ///
 /// # Errors
-/// [`KernelProblem::OtherBackend`] where it does, or when it cannot be asked.
+/// [`KernelProblem::OtherBackend`] if it holds some, or another problem if it cannot be read.
 pub fn refuse_other(runner: &mut dyn Runner, tools: ToolSettings) -> Result<(), KernelProblem> {
     let other = tools.backend.other();
+    // Without legacy tables in the kernel there is nothing to read.
     if other == IptablesBackend::Legacy && !has_legacy_tables(runner)? {
         return Ok(());
     }
@@ -58,8 +60,8 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: ToolSettings) -> Result<(), 
         }) {
         Ok(seen) if seen.tables.values().all(|table| table.is_empty()) => Ok(()),
         Ok(_) => Err(KernelProblem::OtherBackend(other)),
-        // what stands in the other build's tables cannot be listed; in nf_tables names can be seen
-        // all the same
+        // The tool of the other build is missing, so its rules cannot be listed. `nft` still shows
+        // the names of nf_tables chains.
         Err(KernelProblem::NoAnswer(RunnerFailure::NotFound(_))) => match other {
             IptablesBackend::Nft
                 if nft_chains(runner)
@@ -78,8 +80,8 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: ToolSettings) -> Result<(), 
     }
 }
 
-/// The chains of nf_tables by name, in all its tables, where iptables-nft is not installed; none
-/// where `nft` does not tell either.
+/// Returns the names of the chains in all nf_tables tables, for nodes without iptables-nft. Returns
+/// `None` if `nft` cannot list them either.
 pub fn nft_chains(runner: &mut dyn Runner) -> Option<Vec<String>> {
     let text = ask(runner, &ToolCall::new("nft", &["list", "chains"])).ok()?;
     let name = |line: &str| {

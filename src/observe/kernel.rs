@@ -1,30 +1,29 @@
-//! Listing.
+//! Lists sets and tables of the kernel.
 
 use crate::net::Family;
 use crate::observe::{KernelProblem, ObservedKernel, ToolSettings, answer, ask, ask_all};
 use crate::ruleset::{ParsedSet, ParsedSets, ParsedTable, TableKind, is_ours, lines};
 use crate::runner::{Runner, RunnerFailure, ToolCall};
 
-/// Which tables are looked at.
+/// The tables to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableScope {
-    /// The filter tables. On a node whose other tables are large (kube-proxy's nat), that is much
-    /// less to print.
+    /// Only the filter tables. That is much less output on a node whose other tables are large
+    /// (kube-proxy's nat).
     Filter,
-    /// All that there are.
+    /// All existing tables.
     All,
 }
 
-/// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print, and
-/// the tables of which that is an error: ours may stand there. Any other is somebody else's
-/// business.
+/// Message of `iptables-nft-save` for a table with rules that it cannot print, and the tables for
+/// which that is an error, because they may contain Palisade chains. Other tables do not matter.
 const UNREADABLE: &str = "' is incompatible";
 const MUST_BE_READ: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
-/// Lists our sets and tables: all at once, since nothing is written.
+/// Reads Palisade's sets and tables. The tools run concurrently, because they only read.
 ///
 /// # Errors
-/// When a tool refuses, or its answer is not whole.
+/// If a tool fails, or its answer is incomplete.
 pub fn kernel(
     runner: &mut dyn Runner,
     tools: ToolSettings,
@@ -48,7 +47,7 @@ pub fn kernel(
     Ok(seen)
 }
 
-/// Lists a family's tables.
+/// Reads a family's tables into `seen`.
 pub(super) fn tables(
     runner: &mut dyn Runner,
     tools: ToolSettings,
@@ -90,7 +89,7 @@ fn read_tables(
     Ok(())
 }
 
-/// ``# Table `filter' is incompatible, use 'nft' tool.``
+/// Matches ``# Table `filter' is incompatible, use 'nft' tool.``
 fn is_unreadable(line: &str) -> bool {
     let table = line
         .strip_prefix("# Table `")
@@ -98,8 +97,8 @@ fn is_unreadable(line: &str) -> bool {
     table.is_some_and(|(name, _)| MUST_BE_READ.iter().any(|kind| kind.label() == name))
 }
 
-/// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What
-/// it says to have listed has to be whole.
+/// Parses the answer for all sets. If the tool failed, lists the sets one by one, so that one
+/// unlistable set does not hide the others. Every successful answer must be complete.
 fn sets(
     runner: &mut dyn Runner,
     call: &ToolCall,
@@ -115,7 +114,7 @@ fn sets(
         Err(problem @ KernelProblem::Refused { .. }) => problem,
         Err(problem) => return Err(problem),
     };
-    // where not even the names can be had, the first problem says more
+    // If even the names cannot be listed, the first problem explains more.
     let names = ask(runner, &ToolCall::new("ipset", &["list", "-n"])).map_err(|_| problem)?;
     let mut seen = ObservedKernel::default();
 
@@ -123,6 +122,7 @@ fn sets(
         let call = ToolCall::new("ipset", &["save", name]);
         match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
             Ok(set) => seen.sets.extend(set),
+            // A tool that hangs once would hang for every set.
             Err(KernelProblem::NoAnswer(
                 failure @ (RunnerFailure::TimedOut(..) | RunnerFailure::Stuck(..)),
             )) => {
@@ -141,7 +141,7 @@ fn read_sets(call: &ToolCall, text: String) -> Result<ParsedSets, KernelProblem>
         .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))
 }
 
-/// Text that does not end with its line was cut.
+/// Checks that text ends with a newline. Text that does not was cut.
 fn whole(call: &ToolCall, text: String) -> Result<String, KernelProblem> {
     match text.is_empty() || text.ends_with('\n') {
         true => Ok(text),

@@ -1,11 +1,11 @@
-//! Kernel to [`ObservedKernel`]: our sets and chains, of both families, as they are now.
+//! Reads the kernel into an [`ObservedKernel`]: Palisade's sets and chains of both families.
 //!
-//! In: a [`Runner`](crate::runner::Runner), and which build of iptables is asked. Out: what the
-//! kernel holds of ours and what others have to do with it. Nothing is written. An answer that is
-//! not whole (another exit status than 0, an error on standard error, half a table) is a
-//! [`KernelProblem`], never "nothing is there" (projectcalico/felix#2501).
+//! In: a [`Runner`](crate::runner::Runner), and the iptables build to call. Out: Palisade's objects
+//! in the kernel, and the foreign rules that concern them. Nothing is written. An incomplete answer
+//! (a nonzero exit status, an error on standard error, half a table) is a [`KernelProblem`], never
+//! "nothing is there" (projectcalico/felix#2501).
 //!
-//! Cost: one process for sets and one a family for tables; linear in what they print.
+//! Cost: one process for the sets and one per family for the tables; linear in their output.
 
 mod answer;
 mod backend;
@@ -25,57 +25,57 @@ use std::fmt;
 use crate::ruleset::{ParsedSets, ParsedTable, TableId};
 use crate::runner::RunnerFailure;
 
-/// The builds of iptables.
+/// The two builds of iptables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IptablesBackend {
-    /// `iptables-legacy`: the xtables of the kernel.
+    /// `iptables-legacy`, which uses the kernel's xtables.
     Legacy,
-    /// `iptables-nft`: nf_tables behind the same syntax.
+    /// `iptables-nft`, which uses nf_tables with the same syntax.
     Nft,
 }
 
-/// What the kernel holds.
+/// What the kernel holds of Palisade.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedKernel {
-    /// Our sets.
+    /// Palisade's sets.
     pub sets: ParsedSets,
-    /// Sets of ours that are there and that `ipset` could not list: a newer revision of their type
-    /// than it knows (projectcalico/calico#5011).
+    /// Palisade's sets that `ipset` could not list, because the kernel's revision of their type is
+    /// newer than the tool (projectcalico/calico#5011).
     pub unlisted: BTreeSet<String>,
-    /// Tables that there are, of those that were looked at.
+    /// The existing tables among those that were read.
     pub tables: BTreeMap<TableId, ParsedTable>,
 }
 
-/// Why the kernel could not be seen or changed.
+/// Why the kernel could not be read or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelProblem {
-    /// Somebody else holds a lock for longer than we wait: try again later.
+    /// Another process held a lock for too long. Try again later.
     Busy(String),
-    /// A tool refused, or its answer is not whole.
+    /// A tool failed, or its answer is incomplete.
     Refused {
-        /// The call, as one would type it.
+        /// The command line.
         call: String,
-        /// What it said.
+        /// The tool's message.
         said: String,
     },
-    /// There was no answer.
+    /// The tool gave no answer.
     NoAnswer(RunnerFailure),
-    /// The other build of iptables holds chains of ours.
+    /// The other iptables build holds Palisade chains.
     OtherBackend(IptablesBackend),
 }
 
 impl IptablesBackend {
-    /// Both of them.
+    /// Both builds.
     pub const BOTH: [IptablesBackend; 2] = [IptablesBackend::Nft, IptablesBackend::Legacy];
 
-    /// The build of that word.
+    /// Returns the build with this label, or `None` if there is none.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::BOTH
             .into_iter()
             .find(|backend| backend.label() == word)
     }
 
-    /// The one that it is not.
+    /// Returns the other build.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -84,7 +84,7 @@ impl IptablesBackend {
         }
     }
 
-    /// Its word in the names of the programs, and in `--backend`.
+    /// Returns the label, as in program names and in `--backend`.
     pub fn label(self) -> &'static str {
         match self {
             IptablesBackend::Legacy => "legacy",

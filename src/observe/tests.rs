@@ -10,7 +10,7 @@ use crate::runner::{
     FileTree, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
 };
 
-/// A node that says what a table says.
+/// A runner that answers from a table.
 #[derive(Default)]
 struct Scripted {
     answers: BTreeMap<String, ProcessOutput>,
@@ -19,7 +19,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    /// `call => status, output, errors`.
+    /// Rows of `call => status, output, errors`.
     fn of(rows: &[(&str, i32, &str, &str)]) -> Self {
         let row = |(call, status, output, errors): &(&str, i32, &str, &str)| {
             (
@@ -87,7 +87,7 @@ const SET: &str =
 const TABLE: &str = "*filter\n:pal-FORWARD - [0:0]\n[1:2] -A pal-FORWARD -j DROP\nCOMMIT\n";
 const EMPTY: &str = "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n";
 
-/// What is seen where one answer is otherwise than it is to be.
+/// Reads a kernel with one answer replaced.
 fn seen_with(row: (&str, i32, &str, &str)) -> Result<ObservedKernel, KernelProblem> {
     let good = [
         ("ipset save", 0, SET, ""),

@@ -1,28 +1,29 @@
-//! The programs, by the build of iptables that is asked.
+//! Command lines of the tools, by iptables build.
 
 use crate::net::Family;
 use crate::observe::IptablesBackend;
 use crate::ruleset::TableKind;
 use crate::runner::ToolCall;
 
-/// How the kernel is asked and told.
+/// How to call the tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToolSettings {
-    /// The build of iptables.
+    /// The iptables build.
     pub backend: IptablesBackend,
-    /// How many seconds a restore waits for the xtables lock.
+    /// How long a restore waits for the xtables lock, in seconds.
     pub lock_wait: u32,
 }
 
 impl ToolSettings {
-    /// Lists a family's tables with their counters: the one table, or all that there are.
+    /// Returns the call that lists a family's tables with counters: one table, or all existing
+    /// ones.
     pub fn save(&self, family: Family, table: Option<TableKind>) -> ToolCall {
         let mut arguments = vec!["-c"];
         arguments.extend(table.map(|kind| ["-t", kind.label()]).into_iter().flatten());
         ToolCall::new(&self.program(family, "save"), &arguments)
     }
 
-    /// Changes a family's tables. Each table in the input is one transaction.
+    /// Returns the call that changes a family's tables. Each table in its input is one transaction.
     pub fn restore(&self, family: Family) -> ToolCall {
         ToolCall::new(
             &self.program(family, "restore"),
@@ -30,17 +31,18 @@ impl ToolSettings {
         )
     }
 
-    /// Lists all sets.
+    /// Returns the call that lists all sets.
     pub fn sets_save(&self) -> ToolCall {
         ToolCall::new("ipset", &["save"])
     }
 
-    /// Changes sets, line by line: what is there already is no error, nor is what is gone already.
+    /// Returns the call that changes sets, line by line. With `-exist`, adding what exists and
+    /// deleting what does not exist are no errors.
     pub fn sets_restore(&self) -> ToolCall {
         ToolCall::new("ipset", &["-exist", "restore"])
     }
 
-    /// `iptables-nft-save`.
+    /// Returns a program's name, such as `iptables-nft-save`.
     fn program(&self, family: Family, verb: &str) -> String {
         let tool = match family {
             Family::V4 => "iptables",
