@@ -1,92 +1,94 @@
-//! What the user may choose about the chains around the policy.
+//! User options for the chains around the policy.
 
 use crate::options::{ExtensionSet, FailsafePorts, InterfacePattern};
 
-/// Choices about traffic that policy does not speak about.
+/// Options for traffic that policy does not cover.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompileOptions {
-    /// What becomes of traffic from endpoints to their node that egress policy allows.
+    /// What happens to traffic from endpoints to their node that egress policy allows.
     pub endpoint_to_host: EndpointToHost,
-    /// What becomes of traffic of addresses in the node's pod ranges that no endpoint has.
+    /// What happens to traffic of addresses in the node's pod ranges that belong to no endpoint.
     pub unknown_endpoint: UnknownEndpoint,
-    /// Where our jumps stand in the kernel's chains.
+    /// Position of Palisade's jumps in the kernel's chains.
     pub hook_position: HookPosition,
     /// Whether endpoints may send encapsulated traffic (VXLAN, IPIP).
     pub encapsulated: Encapsulated,
-    /// Ports that host endpoints keep open.
+    /// Ports of host endpoints that stay open.
     pub failsafes: FailsafePorts,
     /// How sources of packets are validated.
     pub source_validation: SourceValidation,
-    /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted,
-    /// each once.
+    /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted and
+    /// deduplicated.
     pub pod_interfaces: Vec<InterfacePattern>,
-    /// Matches and targets that scripts may have beside palisade's own.
+    /// Matches and targets that scripts may use in addition to Palisade's own.
     pub extensions: ExtensionSet,
 }
 
-/// What becomes of traffic from endpoints to their node that egress policy allows.
+/// What happens to traffic from endpoints to their node that egress policy allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EndpointToHost {
-    /// Accepted.
+    /// The traffic is accepted.
     #[default]
     Accept,
-    /// Dropped, but for replies.
+    /// The traffic is dropped, except replies.
     Drop,
 }
 
-/// What becomes of traffic of addresses in the node's pod ranges that no endpoint has.
+/// What happens to traffic of addresses in the node's pod ranges that belong to no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownEndpoint {
-    /// Left to the rest of the kernel's rules.
+    /// The kernel's other rules decide.
     Accept,
-    /// Logged, at most ten a second, and dropped.
+    /// The traffic is logged, at most ten packets per second, and dropped.
     #[default]
     Drop,
 }
 
-/// Where our jumps stand in the kernel's chains.
+/// Position of Palisade's jumps in the kernel's chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HookPosition {
     /// Before all other rules.
     #[default]
     Head,
-    /// Behind all other rules.
+    /// After all other rules.
     Tail,
 }
 
-/// What becomes of traffic of endpoints in VXLAN (UDP port 4789, RFC 7348) or IPIP (protocol 4, RFC
-/// 2003).
+/// What happens to VXLAN (UDP port 4789, RFC 7348) and IPIP (protocol 4, RFC 2003) traffic of
+/// endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encapsulated {
-    /// Policy decides, as for all else.
+    /// Policy decides, as for all other traffic.
     #[default]
     Policed,
-    /// Dropped before policy.
+    /// The traffic is dropped before policy.
     Drop,
 }
 
-/// What becomes of packets that claim an address of a pod and arrive where the route back to that
-/// address does not lead.
+/// What happens to packets that claim a pod's address and arrive on an interface that the route
+/// back to that address does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SourceValidation {
-    /// Packets of all pods' addresses whose route back is not the arriving interface are dropped.
+    /// Packets with any pod's address are dropped if the route back does not use the arriving
+    /// interface.
     #[default]
     Strict,
-    /// As `Strict` for addresses of the node's own pods. Others are dropped only if there is no
-    /// route back.
+    /// Like `Strict` for addresses of the node's own pods. Packets with other pods' addresses are
+    /// dropped only if there is no route back.
     Loose,
-    /// What `Strict` drops is counted and logged.
+    /// Packets that `Strict` drops are counted and logged.
     Log,
     /// Sources are not validated.
     Off,
 }
 
-/// The words of a choice, as users write them in flags, variables and the configuration file.
+/// The words for a choice, as users write them in flags, environment variables and the
+/// configuration file.
 pub trait ChoiceWords: Copy + Sized + 'static {
     /// Every choice with its word.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// The choice of a word.
+    /// Returns the choice with a word, or `None` if no choice has it.
     fn from_word(word: &str) -> Option<Self> {
         Self::WORDS
             .iter()

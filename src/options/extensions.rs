@@ -1,4 +1,4 @@
-//! Matches and targets that a user's own templates may add to scripts.
+//! Matches and targets that a user's templates may add to scripts.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use crate::options::known_extensions::{KnownExtension, MATCHES, TARGETS};
 
-/// Names of matches and targets that scripts may have beside palisade's own.
+/// Names of matches and targets that scripts may use in addition to Palisade's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtensionSet {
     names: BTreeSet<ExtensionName>,
-    /// Whether any name is one of them that may be allowed.
+    /// Whether all names that can be allowed are allowed.
     has_every: bool,
 }
 
@@ -18,7 +18,7 @@ pub struct ExtensionSet {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExtensionName(String);
 
-/// Matches whose options palisade reads itself.
+/// Matches whose options Palisade itself parses.
 const OWN_MATCHES: [&str; 7] = [
     "comment",
     "multiport",
@@ -29,11 +29,11 @@ const OWN_MATCHES: [&str; 7] = [
     "set",
 ];
 
-/// `XT_EXTENSION_MAXNAMELEN` 29 less the end mark (linux/netfilter/x_tables.h).
+/// `XT_EXTENSION_MAXNAMELEN` 29, minus the terminator (linux/netfilter/x_tables.h).
 const LONGEST_NAME: usize = 28;
 
 impl ExtensionSet {
-    /// All that may be allowed: for scripts that were accepted on this node before.
+    /// All names that can be allowed. For scripts that this node has already accepted.
     pub fn every() -> Self {
         Self {
             names: BTreeSet::new(),
@@ -41,13 +41,13 @@ impl ExtensionSet {
         }
     }
 
-    /// Whether scripts may have a match or a target.
+    /// Whether scripts may use a match or a target.
     pub fn has(&self, name: &str) -> bool {
         let is_named = self.names.iter().any(|own| own.0 == name);
         is_named || self.has_every && name.parse::<ExtensionName>().is_ok()
     }
 
-    /// Whether there are none.
+    /// Whether no names are allowed.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && !self.has_every
     }
@@ -70,10 +70,10 @@ impl FromIterator<ExtensionName> for ExtensionSet {
 impl FromStr for ExtensionName {
     type Err = String;
 
-    /// Reads a name.
+    /// Parses a name.
     ///
     /// # Errors
-    /// A name that no extension has, or one that may never be allowed.
+    /// Returns a message if no extension has the name, or if the extension can never be allowed.
     fn from_str(name: &str) -> Result<Self, String> {
         let is_of = |own: fn(&u8) -> bool| {
             let mut bytes = name.bytes();
@@ -83,6 +83,7 @@ impl FromStr for ExtensionName {
         let is_target = is_short && is_of(u8::is_ascii_uppercase);
         let is_match = is_short && is_of(u8::is_ascii_lowercase);
 
+        // Palisade reads these matches strictly. Allowing them freely would bypass its checks.
         if OWN_MATCHES.contains(&name) {
             let problem = "is allowed always, in the form in which palisade writes it";
             return Err(format!("`{name}` {problem}"));

@@ -1,16 +1,16 @@
-//! Failsafe ports: what a host endpoint's policy cannot close, so that nobody locks himself out of
-//! a node.
+//! Failsafe ports: ports that host endpoint policy cannot close, so that users cannot lock
+//! themselves out of a node.
 
 use std::fmt;
 
 use crate::net::{Cidr, CidrError, Direction, PortRange, Protocol};
 
-/// Ports that stay open at host endpoints, whatever policy says.
+/// Ports of host endpoints that stay open regardless of policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailsafePorts {
-    /// Ports of the node.
+    /// Ports of the node that peers can reach.
     pub inbound: FailsafeList,
-    /// Ports that the node may reach.
+    /// Ports of peers that the node can reach.
     pub outbound: FailsafeList,
 }
 
@@ -21,16 +21,16 @@ pub struct FailsafeList(pub(super) Vec<FailsafePort>);
 /// One failsafe port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailsafePort {
-    /// TCP or UDP.
+    /// The protocol, TCP or UDP.
     pub protocol: Protocol,
-    /// The other side's addresses; none for any.
+    /// Addresses of the remote peer, or `None` for any.
     pub net: Option<Cidr>,
     /// The port.
     pub port: PortRange,
 }
 
-/// Calico's defaults (semantics §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, etcd of
-/// old clusters; and DNS outward.
+/// Calico's defaults (semantics §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, and the
+/// etcd port of old clusters. Outbound also DNS.
 const INBOUND: &str =
     "tcp:22, udp:68, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
 const OUTBOUND: &str =
@@ -59,8 +59,8 @@ impl FailsafePorts {
 impl std::str::FromStr for FailsafeList {
     type Err = String;
 
-    /// `none`, or items between commas: `port` (of TCP), `protocol:port`, `protocol:prefix:port`,
-    /// an IPv6 prefix in brackets.
+    /// Parses `none`, or a comma-separated list of `port` (TCP), `protocol:port` and
+    /// `protocol:prefix:port`, with IPv6 prefixes in brackets.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case("none") {
             return Ok(Self(Vec::new()));
@@ -104,6 +104,7 @@ fn failsafe(item: &str) -> Result<FailsafePort, String> {
         });
     };
 
+    // An IPv6 prefix contains colons, so it needs brackets.
     let bare = prefix
         .strip_prefix('[')
         .and_then(|prefix| prefix.strip_suffix(']'));
@@ -123,11 +124,13 @@ fn port(text: &str) -> Option<PortRange> {
     PortRange::new(number, number)
 }
 
-/// A prefix without host bits, or an address.
+/// Parses a prefix without host bits, or an address.
 fn net(text: &str) -> Option<Cidr> {
     match Cidr::parse_strict(text) {
         Ok(net) => Some(net),
         Err(CidrError::NoPrefixLength) => text.parse().ok().map(Cidr::host),
+        // Host bits are probably a mistake, and dropping them would open more addresses than
+        // intended.
         Err(CidrError::Malformed | CidrError::HostBits(_)) => None,
     }
 }

@@ -3,26 +3,26 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest name of an interface: `IFNAMSIZ` less the end of the string (linux/if.h).
+/// Maximum length of an interface name: `IFNAMSIZ`, minus the terminator (linux/if.h).
 const LONGEST: usize = 15;
 
-/// Interfaces by name, as iptables(8) takes them: `eth0`, or `cali+` for all names that begin with
-/// `cali`.
+/// A pattern of interface names, in the syntax of iptables(8): `eth0`, or `cali+` for all names
+/// that start with `cali`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfacePattern(String);
 
 impl InterfacePattern {
-    /// The part that names begin with, or are.
+    /// The text before the `+`, or the whole name.
     pub fn stem(&self) -> &str {
         self.0.strip_suffix('+').unwrap_or(&self.0)
     }
 
-    /// Whether names may go on behind the stem.
+    /// Whether more characters may follow the stem.
     pub fn is_open(&self) -> bool {
         self.0.ends_with('+')
     }
 
-    /// Whether an interface of this name is meant.
+    /// Whether the pattern matches an interface name.
     pub fn matches(&self, name: &str) -> bool {
         if self.is_open() {
             name.starts_with(self.stem())
@@ -35,16 +35,17 @@ impl InterfacePattern {
 impl FromStr for InterfacePattern {
     type Err = String;
 
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// When the text is no name of an interface, but for one `+` at its end. A `+` alone is
-    /// refused: it would say that pods are behind every interface.
+    /// Returns a message if the text is not an interface name with an optional `+` at the end. A
+    /// single `+` is refused, because it would declare every interface a pod interface.
     fn from_str(text: &str) -> Result<Self, String> {
         let pattern = Self(text.to_owned());
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
         let stem = pattern.stem();
 
+        // A leading `-` would read as an option in a script. The kernel refuses `.` and `..`.
         let is_name = !stem.is_empty() && text.len() <= LONGEST && !stem.starts_with('-');
         if is_name && stem.chars().all(is_letter) && ![".", ".."].contains(&stem) {
             return Ok(pattern);

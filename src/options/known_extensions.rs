@@ -1,10 +1,11 @@
-//! The matches and targets that a user may allow, with all options that rules may give them.
+//! The matches and targets that a user may allow, with all options that rules may use.
 //!
-//! Each of them only asks about a packet, drops it, or reports it. Absent are those that write
-//! state that others read (`recent`, `connlabel`, `set`, `rateest`, `SET`), that change packets,
-//! connections, marks or sysctls (`socket`, `connbytes`, `physdev`, `CONNMARK`), that name files
-//! (`bpf`, `cgroup`), and whose rules `iptables-save` may fail to print, so that nothing could be
-//! read back. Options are those of iptables 1.8.9 (extensions/libxt_*.c, libipt_*.c, libip6t_*.c).
+//! Each of them only matches a packet, drops it, or reports it. The table omits extensions that
+//! write state which others read (`recent`, `connlabel`, `set`, `rateest`, `SET`), that change
+//! packets, connections, marks or sysctls (`socket`, `connbytes`, `physdev`, `CONNMARK`), or that
+//! refer to files (`bpf`, `cgroup`). It also omits extensions whose rules `iptables-save` may fail
+//! to print, because such rules could not be read back. Options are those of iptables 1.8.9
+//! (extensions/libxt_*.c, libipt_*.c, libip6t_*.c).
 
 use crate::net::{Family, Protocol};
 
@@ -13,9 +14,9 @@ use crate::net::{Family, Protocol};
 pub struct KnownExtension {
     /// The name, as `-m` or `-j` takes it.
     pub name: &'static str,
-    /// The only family that has it, if not both have it.
+    /// The family, if only one family has the extension.
     pub family: Option<Family>,
-    /// The protocol that a rule with it must ask for.
+    /// The protocol that a rule with this extension must match.
     pub protocol: Option<Protocol>,
     /// Its options.
     pub options: &'static [ExtensionOption],
@@ -26,13 +27,13 @@ pub struct KnownExtension {
 pub struct ExtensionOption {
     /// The name, without `--`.
     pub name: &'static str,
-    /// How many words follow it.
+    /// Number of words that follow it.
     pub values: usize,
     /// Whether `!` may precede it.
     pub is_negatable: bool,
 }
 
-/// Matches that may be allowed.
+/// Matches that can be allowed.
 pub(super) const MATCHES: [KnownExtension; 28] = [
     of_all(
         "addrtype",
@@ -146,7 +147,7 @@ pub(super) const MATCHES: [KnownExtension; 28] = [
     of_protocol("udp", Protocol::UDP, &[not("sport"), not("dport")]),
 ];
 
-/// Targets that may be allowed.
+/// Targets that can be allowed.
 pub(super) const TARGETS: [KnownExtension; 5] = [
     of_all("REJECT", &[one("reject-with")]),
     of_all(
@@ -176,12 +177,12 @@ pub(super) const TARGETS: [KnownExtension; 5] = [
 ];
 
 impl KnownExtension {
-    /// The match or target of a name. Returns `None` if rules may never have it.
+    /// Returns the match or target with a name, or `None` if rules may never use it.
     pub fn find(name: &str) -> Option<&'static Self> {
         Self::every().find(|known| known.name == name)
     }
 
-    /// All that may be allowed.
+    /// All extensions that can be allowed.
     pub fn every() -> impl Iterator<Item = &'static Self> {
         const { &MATCHES }.iter().chain(const { &TARGETS })
     }

@@ -1,8 +1,8 @@
-//! What the user may choose about the traffic around policy.
+//! User options for the traffic around policy.
 //!
-//! Values only: `cli` fills them in from flags, variables and the configuration file, `lower`
-//! writes rules by them, and `semantics` and `verify` read the same ones to say what those
-//! rules ought to do.
+//! Values only. `cli` fills them in from flags, environment variables and the configuration file,
+//! `lower` generates rules from them, and `semantics` and `verify` use the same values to derive
+//! the expected verdicts.
 
 mod choices;
 mod extensions;
