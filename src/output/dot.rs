@@ -9,7 +9,7 @@ use crate::output::visible::{shown, without_commands};
 pub struct DotWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
 impl<'sink, 'out> DotWriter<'sink, 'out> {
-    /// DOT on a sink.
+    /// Creates a writer on a sink.
     pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
@@ -19,8 +19,8 @@ impl<'sink, 'out> DotWriter<'sink, 'out> {
         self.0.put(text);
     }
 
-    /// Writes text as an identifier or a label, in quotes. Graphviz reads escapes and entities in
-    /// it.
+    /// Writes text as a quoted identifier or label. Graphviz interprets escapes and entities in it,
+    /// so these are escaped.
     pub fn quoted(&mut self, text: impl Display) {
         let text = shown(text);
         let mut out = String::from("\"");
@@ -36,7 +36,7 @@ impl<'sink, 'out> DotWriter<'sink, 'out> {
         self.0.put(&out);
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the sink is closed, so that further output can be skipped.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }

@@ -6,17 +6,17 @@ use crate::output::{OutputSink, is_steering};
 
 /// Writes JSON.
 ///
-/// RFC 8259 lets every character but quotes, backslashes and those below U+0020 stand in a string
-/// as it is. What steers a terminal is written as `\uXXXX` all the same, since output for machines
-/// is looked at, too; a parser reads back the same text.
+/// RFC 8259 requires escapes only for quotes, backslashes and characters below U+0020. This writer
+/// also escapes all control and invisible characters as `\uXXXX`, because people look at output for
+/// machines too. A parser reads back the same text.
 pub struct JsonWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
-/// A value as JSON, with all escapes.
+/// A serialized JSON value with all escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JsonText(String);
 
 impl<'sink, 'out> JsonWriter<'sink, 'out> {
-    /// JSON on a sink.
+    /// Creates a writer on a sink.
     pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
@@ -27,7 +27,7 @@ impl<'sink, 'out> JsonWriter<'sink, 'out> {
         self.literal("\n");
     }
 
-    /// Writes a value over several indented lines.
+    /// Writes a value on several indented lines.
     pub fn pretty(&mut self, value: &impl Serialize) {
         self.text(&JsonText(escaped(
             &serde_json::to_string_pretty(value).unwrap_or_default(),
@@ -35,7 +35,7 @@ impl<'sink, 'out> JsonWriter<'sink, 'out> {
         self.literal("\n");
     }
 
-    /// Writes a value that was put into words before.
+    /// Writes a value that is already serialized.
     pub fn text(&mut self, value: &JsonText) {
         self.0.put(&value.0);
     }
@@ -45,16 +45,17 @@ impl<'sink, 'out> JsonWriter<'sink, 'out> {
         self.0.put(text);
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the sink is closed, so that further output can be skipped.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
 impl JsonText {
-    /// A value on one line.
+    /// Serializes a value on one line.
     pub fn serialize(value: &impl Serialize) -> Self {
-        // no value of ours has keys that are not text, or a serialiser that fails
+        // serialization fails only for non-string keys or failing serializers, and Palisade's types
+        // have neither
         Self(escaped(&serde_json::to_string(value).unwrap_or_default()))
     }
 
@@ -64,7 +65,8 @@ impl JsonText {
     }
 }
 
-/// JSON in which no letter steers. Outside of strings there is none but newlines, and no `#`.
+/// Escapes control characters and `##`. Outside of strings JSON contains no control characters
+/// except newlines, and no `#`.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut is_behind_hash = false;

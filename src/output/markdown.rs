@@ -5,23 +5,23 @@ use std::fmt::Display;
 use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
-/// Marks that a word may have and still be plain text to Markdown and to a forge. `_` is one, too,
-/// but stands behind a backslash.
+/// Characters that a word may contain and still be plain text for Markdown and for a forge. `_` is
+/// plain too, but needs a backslash.
 const PLAIN: &str = "-./,:;()'\"→–…";
 
-/// What begins a word that a forge makes a link.
+/// Prefixes of words that a forge turns into a link.
 const LINKS: [&str; 2] = ["www.", "gh-"];
 
 /// Writes Markdown.
 ///
-/// A word of text with any mark of Markdown, of HTML or of a forge (mentions, references, links)
-/// becomes a code span. A backslash or an entity would not do: forges look for mentions and
-/// references in the rendered text, where both are gone, but not in code. Text never stands inside
-/// of HTML.
+/// A word with any special character of Markdown, of HTML or of a forge (mentions, references,
+/// links) becomes a code span. A backslash or an entity would not suffice: forges search the
+/// rendered text for mentions and references, where both are gone, but they skip code. Text never
+/// occurs inside HTML.
 pub struct MarkdownWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
 impl<'sink, 'out> MarkdownWriter<'sink, 'out> {
-    /// Markdown on a sink.
+    /// Creates a writer on a sink.
     pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
@@ -41,7 +41,7 @@ impl<'sink, 'out> MarkdownWriter<'sink, 'out> {
         self.0.put(&escaped(&without_commands(&shown(text))));
     }
 
-    /// Writes lines of text within a cell of a table.
+    /// Writes lines of text in one cell of a table.
     pub fn lines(&mut self, lines: &[String]) {
         for (index, line) in lines.iter().enumerate() {
             self.literal(if index == 0 { "" } else { "<br>" });
@@ -49,7 +49,7 @@ impl<'sink, 'out> MarkdownWriter<'sink, 'out> {
         }
     }
 
-    /// Writes a row of a table, with a text in each cell.
+    /// Writes a row of a table, one text per cell.
     pub fn row(&mut self, cells: &[&str]) {
         self.literal("|");
         for cell in cells {
@@ -60,7 +60,7 @@ impl<'sink, 'out> MarkdownWriter<'sink, 'out> {
         self.literal("\n");
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the sink is closed, so that further output can be skipped.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
@@ -94,8 +94,8 @@ fn is_plain(word: &str) -> bool {
     word.is_empty() || word.chars().all(is_known) && !is_link && !is_list
 }
 
-/// A code span. Its fence is longer than any row of backticks in it. A pipe would end a cell even
-/// there, so it stands between two spans.
+/// A code span. Its fence is longer than any run of backticks in the text. A pipe would end a cell
+/// even inside code, so the pipe is placed between two spans.
 fn code(word: &str) -> String {
     let parts: Vec<String> = word.split('|').map(span).collect();
     parts.join("&#124;")

@@ -1,15 +1,13 @@
-//! Text that leaves the program, escaped for the medium it goes to.
+//! Output, escaped for its medium.
 //!
-//! In: literals of this program, and text that may come from anywhere: names, selectors, file
-//! names, answers of tools, comments of scripts. Out: bytes of a terminal, JSON, CSV, Markdown, DOT
-//! or XML.
+//! In: literals of this program, and text of any origin: names, selectors, file names, output of
+//! tools, comments of scripts. Out: bytes for a terminal, JSON, CSV, Markdown, DOT or XML.
 //!
-//! A [`OutputSink`] is the only thing that standard output and standard error accept, and only the
-//! media of this room write to one. Their methods take `&'static str` for what is structure (line
-//! ends, commas, braces), and escape everything else. So a caller cannot forget to escape: text
-//! that was put together at run time has no other way out. No type marks text as "from the input",
-//! because such a mark would be lost wherever two texts are joined; instead, all text that is not a
-//! literal counts as hostile.
+//! Standard output and standard error accept only an [`OutputSink`], and only the writers of this
+//! room write to one. Their methods take `&'static str` for structure (line ends, commas, braces),
+//! and escape everything else. So a caller cannot forget to escape: text that is composed at run
+//! time has no other way out. No type marks text as "from the input", because joining two texts
+//! would lose the mark. Instead, all text that is not a literal counts as hostile.
 //!
 //! | medium | a control, invisible or bidirectional character | and |
 //! |---|---|---|
@@ -20,7 +18,7 @@
 //! | [`DotWriter`] | `\u{1b}` | quotes, backslashes and entities |
 //! | [`XmlWriter`] | `\u{1b}` | as `quick-xml` escapes |
 //!
-//! Absent: what is said, and which medium is asked for.
+//! Absent: the content, and the choice of medium.
 
 mod csv;
 mod dot;

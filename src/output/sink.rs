@@ -1,29 +1,30 @@
-//! Where escaped text goes.
+//! The stream that escaped text is written to.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::output::is_steering;
 
-/// A stream that only the media of this room write to.
+/// A stream that only the writers of this room write to.
 ///
-/// The first error ends it: nothing more is written, and [`OutputSink::finish`] gives the error.
+/// The first error closes it: nothing more is written, and [`OutputSink::finish`] returns the
+/// error.
 pub struct OutputSink<'out> {
     out: &'out mut dyn Write,
     error: Option<io::Error>,
 }
 
-/// Text that was printed to memory, for a stream that is opened later.
+/// Output buffered in memory, for a stream that is opened later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BufferedOutput(String);
 
 impl<'out> OutputSink<'out> {
-    /// A sink that writes to a stream.
+    /// Creates a sink on a stream.
     pub fn on(out: &'out mut dyn Write) -> Self {
         Self { out, error: None }
     }
 
-    /// Whether an error ended it, so that the rest need not be made.
+    /// Whether an error closed the sink, so that further output can be skipped.
     pub fn is_closed(&self) -> bool {
         self.error.is_some()
     }
@@ -31,26 +32,26 @@ impl<'out> OutputSink<'out> {
     /// Flushes the stream.
     ///
     /// # Errors
-    /// The first error of the stream.
+    /// Returns the first error of the stream.
     pub fn finish(self) -> io::Result<()> {
         self.error.map_or_else(|| self.out.flush(), Err)
     }
 
-    /// Writes text that was printed before.
+    /// Writes buffered output.
     pub fn printed(&mut self, text: &BufferedOutput) {
         self.raw(text.0.as_bytes());
     }
 
-    /// Writes what was generated from this program alone, such as its manual page. The caller
-    /// warrants that nothing of the input is in it.
+    /// Writes bytes that were generated from this program alone, such as its manual page. The
+    /// caller must ensure that they contain no input.
     pub fn without_input(&mut self, bytes: &[u8]) {
         self.raw(bytes);
     }
 
-    /// Writes what a medium made.
+    /// Writes text from one of the writers.
     ///
-    /// Every medium has escaped before. This is the last look, in the one place where bytes leave:
-    /// a control character that a medium missed is written out here.
+    /// Every writer has already escaped its text. This is a second check, in the one place where
+    /// bytes leave: a control character that a writer missed is escaped here.
     pub(super) fn put(&mut self, text: &str) {
         let is_missed = |letter: char| letter != '\n' && is_steering(letter);
         let text = match text.contains(is_missed) {
@@ -67,7 +68,7 @@ impl<'out> OutputSink<'out> {
     }
 }
 
-/// A part whose last letter may be one that steers.
+/// A part whose last character may be a control character; that one is escaped.
 fn written_out(part: &str) -> String {
     let mut letters = part.chars();
     match letters.next_back() {
@@ -79,26 +80,27 @@ fn written_out(part: &str) -> String {
 }
 
 impl BufferedOutput {
-    /// What a function prints.
+    /// Captures the output of a function.
     pub fn capture(print: impl FnOnce(&mut OutputSink<'_>)) -> Self {
         let mut printed = Self::default();
         printed.add(print);
         printed
     }
 
-    /// Adds what a function prints.
+    /// Appends the output of a function.
     pub fn add(&mut self, print: impl FnOnce(&mut OutputSink<'_>)) {
         let mut bytes = Vec::new();
         print(&mut OutputSink::on(&mut bytes));
+        // The writers produce only UTF-8, so nothing is replaced here.
         self.0.push_str(&String::from_utf8_lossy(&bytes));
     }
 
-    /// Whether nothing was printed.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text, for tests and measurements.
+    /// The buffered text, for tests and measurements.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,23 +1,23 @@
-//! Lines for people: a terminal, a log, the output of a build.
+//! Lines for people: on a terminal, in a log, in build output.
 
 use std::fmt::{self, Display, Write};
 
 use crate::output::OutputSink;
 use crate::output::visible::{VisibleWriter, without_commands};
 
-/// What a line of a deeper level begins with.
+/// Indentation of one level.
 const INDENT: &str = "  ";
 
-/// Writes lines. Text keeps to its line: what would end the line, steer the terminal or command a
-/// build service is written out.
+/// Writes lines. Text cannot leave its line: characters that end a line or control the terminal,
+/// and commands to a build service, are escaped.
 pub struct TerminalWriter<'sink, 'out> {
     sink: &'sink mut OutputSink<'out>,
-    /// The line so far.
+    /// The current line so far.
     line: String,
 }
 
 impl<'sink, 'out> TerminalWriter<'sink, 'out> {
-    /// A terminal on a sink.
+    /// Creates a writer on a sink.
     pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self {
             sink,
@@ -25,7 +25,7 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
         }
     }
 
-    /// Writes a literal, in which a newline ends the line.
+    /// Writes a literal. A newline in it ends the line.
     pub fn literal(&mut self, text: &'static str) {
         for part in text.split_inclusive('\n') {
             self.text(part.trim_end_matches('\n'));
@@ -47,17 +47,17 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
         self.end_line();
     }
 
-    /// Writes a line at a level, of which 0 is the outermost.
+    /// Writes an indented line. Level 0 is the outermost.
     pub fn indented(&mut self, level: usize, text: impl Display) {
         self.line.extend(std::iter::repeat_n(INDENT, level));
         self.line(text);
     }
 
-    /// Writes lines that a renderer laid out of parts which are visible already. With `is_styled`,
-    /// the sequences that set colours (`ESC [ … m`) stay.
+    /// Writes lines from a renderer whose input parts are already visible. If `is_styled`,
+    /// sequences that set colours (`ESC [ … m`) stay.
     ///
-    /// The renderer's newlines are ends of lines here, so a part that still holds one could begin a
-    /// line of its own. Use [`TerminalWriter::line`] wherever possible.
+    /// Newlines from the renderer end lines here, so a part that still contains one could start a
+    /// line of its own. Use [`TerminalWriter::line`] where possible.
     pub fn rendered(&mut self, text: &str, is_styled: bool) {
         for line in text.split('\n') {
             match is_styled {
@@ -67,7 +67,8 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
         }
     }
 
-    /// A line with colours. They are left out of the look for commands, as a log shows the line.
+    /// Writes a line with colours. The check for build commands ignores them, because a log shows
+    /// the line without colours.
     fn styled_line(&mut self, line: &str) {
         let mut rest = line;
         let mut shown = String::new();
@@ -84,7 +85,7 @@ impl<'sink, 'out> TerminalWriter<'sink, 'out> {
 
         let _ = write!(VisibleWriter(&mut plain), "{rest}");
         let _ = write!(VisibleWriter(&mut shown), "{rest}");
-        // a line that could be a command loses its colours
+        // A line that looks like a build command loses its colours.
         match without_commands(&plain) == plain.as_str() {
             true => {
                 shown.push('\n');
@@ -124,7 +125,7 @@ impl fmt::Debug for TerminalWriter<'_, '_> {
     }
 }
 
-/// Where a sequence that sets a colour is.
+/// Location of a sequence that sets a colour.
 struct StyleSequence {
     start: usize,
     length: usize,

@@ -8,7 +8,7 @@ use super::{
     XmlWriter, is_steering, visible,
 };
 
-/// Texts that steer something.
+/// Texts that control a terminal, a spreadsheet or a build service.
 const HOSTILE: [&str; 27] = [
     "\u{1b}[2J\u{1b}]0;title\u{7}",
     "a\nb\r\nc\u{85}d\u{2028}e\u{2029}f",
@@ -43,7 +43,7 @@ fn printed(print: impl FnOnce(&mut OutputSink<'_>)) -> String {
     BufferedOutput::capture(print).as_str().to_owned()
 }
 
-/// Lines of which none steers a terminal or a build service.
+/// Asserts that no line controls a terminal or a build service.
 fn assert_harmless(text: &str) {
     let steers = |letter: char| letter != '\n' && is_steering(letter);
     assert!(!text.contains(steers), "{text:?}");
@@ -182,7 +182,7 @@ fn markdown_has_no_marks_outside_of_code() {
     assert_eq!(shown, plain.replace('_', "\\_").replace(" -", " `-`"));
 }
 
-/// The text less its code spans, as CommonMark has them (section 6.1).
+/// The text without its code spans, as defined by CommonMark (section 6.1).
 fn without_code(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -261,7 +261,7 @@ fn value(attribute: &Attribute<'_>) -> String {
         .into_owned()
 }
 
-/// The text as every medium but JSON has it.
+/// The text as every medium except JSON writes it.
 fn shown(text: &str) -> String {
     without_commands(&visible(text)).into_owned()
 }

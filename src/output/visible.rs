@@ -1,24 +1,23 @@
-//! Characters that steer a reader instead of being read, and lines that steer a build service.
+//! Escaping of control characters, and of lines that are commands to a build service.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Marks that begin a command of a build service anywhere in a line: GitHub Actions (`##[error]`,
-/// see `ActionCommand.cs` of actions/runner), Azure Pipelines (`##vso[…]`) and TeamCity
+/// Marks a command of a build service anywhere in a line: GitHub Actions (`##[error]`, see
+/// `ActionCommand.cs` of actions/runner), Azure Pipelines (`##vso[…]`) and TeamCity
 /// (`##teamcity[…]`).
 const COMMAND_MARK: &str = "##";
 
-/// What begins a command of GitHub Actions at the start of a line; the runner skips white space
-/// before.
+/// Starts a GitHub Actions command at the start of a line. The runner skips leading white space.
 const COMMAND_START: &str = "::";
 
-/// What the renderer of diagnostics begins the place in another file with. The name of a command
-/// would be `:`, which none has.
+/// How the diagnostic renderer starts the location of another file. As a command its name would be
+/// `:`, and no command has that name.
 const OTHER_FILE: &str = "::: ";
 
-/// Whether a character does something else than to be seen: it moves a cursor, ends a line, turns
-/// the direction of writing, or is not visible at all.
+/// Whether a character has an effect other than being visible: it moves the cursor, ends a line,
+/// changes the direction of writing, or is invisible.
 ///
 /// These are the control characters (C0, DEL, C1), the line and paragraph separators, interlinear
 /// annotations, noncharacters, and all of Unicode's `Default_Ignorable_Code_Point`, which includes
@@ -55,9 +54,9 @@ fn is_invisible(letter: char) -> bool {
     )
 }
 
-/// The text on one line, with every steering character written out, as `\n` or `\u{1b}`.
+/// Returns the text on one line. Every control character is escaped, as `\n` or `\u{1b}`.
 ///
-/// For readers only: a text that holds `\n` as two letters looks the same.
+/// The result is for readers only: a text that contains a backslash and an `n` looks the same.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_steering) {
         return Cow::Borrowed(text);
@@ -76,7 +75,7 @@ fn push_visible(shown: &mut String, text: &str) {
     }
 }
 
-/// Appends what is formatted to a text, as [`visible`] shows it.
+/// Appends formatted text to a string, escaped as by [`visible`].
 pub(super) struct VisibleWriter<'text>(pub(super) &'text mut String);
 
 impl fmt::Write for VisibleWriter<'_> {
@@ -89,7 +88,7 @@ impl fmt::Write for VisibleWriter<'_> {
     }
 }
 
-/// What is formatted, as [`visible`] shows it.
+/// Formats a value, escaped as by [`visible`].
 pub(super) fn shown(text: impl fmt::Display) -> String {
     let mut out = String::new();
     // writing to a text does not fail
@@ -97,7 +96,7 @@ pub(super) fn shown(text: impl fmt::Display) -> String {
     out
 }
 
-/// A line that no build service takes for a command: the mark in it is written out.
+/// Escapes the mark in a line that a build service would take for a command.
 ///
 /// An IPv6 address at the start of a line stays as it is: no command has such a name.
 pub(super) fn without_commands(line: &str) -> Cow<'_, str> {
@@ -136,7 +135,7 @@ fn starts_with_address(line: &str) -> bool {
     !rest.starts_with(in_word) && address != COMMAND_START && address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Whether a mark is followed by letters and a bracket.
+/// Whether a mark in the line is followed by letters and a bracket.
 fn has_mark(line: &str) -> bool {
     line.match_indices(COMMAND_MARK).any(|(at, mark)| {
         let rest = line.get(at + mark.len()..).unwrap_or_default();

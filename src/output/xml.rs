@@ -1,4 +1,4 @@
-//! XML for continuous integration.
+//! XML, for JUnit reports in continuous integration.
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
@@ -6,17 +6,17 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
-/// Writes a document. Text holds no character that XML 1.0 cannot have (section 2.2), because
-/// all of these are written out.
+/// Writes a document. Text contains no character that XML 1.0 forbids (section 2.2), because all of
+/// these are escaped.
 pub struct XmlWriter {
     writer: Writer<Vec<u8>>,
 }
 
-/// Names and values of an element's attributes.
+/// Names and values of the attributes of an element.
 pub type XmlAttributes<'text> = [(&'static str, &'text str)];
 
 impl XmlWriter {
-    /// Writes a document to a sink: the declaration, and what a function adds.
+    /// Writes a document to a sink: the declaration, then what `content` adds.
     pub fn document(sink: &mut OutputSink<'_>, content: impl FnOnce(&mut Self)) {
         let mut xml = Self {
             writer: Writer::new_with_indent(Vec::new(), b' ', 2),
@@ -27,7 +27,7 @@ impl XmlWriter {
         sink.put("\n");
     }
 
-    /// Writes an element with what a function adds inside.
+    /// Writes an element with the content that a function adds.
     pub fn element(
         &mut self,
         name: &'static str,
@@ -44,7 +44,7 @@ impl XmlWriter {
         self.event(Event::Empty(start(name, attributes)));
     }
 
-    /// Writes an element that holds lines of text.
+    /// Writes an element that contains lines of text.
     pub fn lines(&mut self, name: &'static str, attributes: &XmlAttributes<'_>, lines: &[String]) {
         let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
         self.event(Event::Start(start(name, attributes)));
