@@ -1,4 +1,4 @@
-//! Who is meant: endpoints as questions name them.
+//! Endpoint patterns: how questions and assertions name the endpoints that they are about.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,39 +8,40 @@ use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::inventory::{Endpoint, EndpointId, Inventory};
 use crate::net::{Cidr, CidrError};
 
-/// Someone in a question: `ns/pod`, `ns/Kind/name`, `ns/sa:name`, an address or a CIDR.
+/// A sender or receiver in a question: `ns/pod`, `ns/Kind/name`, `ns/sa:name`, an address or a
+/// CIDR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointPattern {
-    /// A pod or workload endpoint; or, by its kind, any endpoint, or all pods of an owner.
+    /// A pod or workload endpoint; with a kind, any endpoint of that kind or all pods of an owner.
     Endpoint {
         /// The namespace.
         namespace: String,
-        /// The kind, as in manifests; none is a pod or workload endpoint.
+        /// The kind as in manifests; `None` means a pod or workload endpoint.
         kind: Option<String>,
         /// The name.
         name: String,
     },
     /// All endpoints that run as a service account.
     Account {
-        /// The namespace.
+        /// The namespace of the service account.
         namespace: String,
-        /// The name.
+        /// The name of the service account.
         name: String,
     },
-    /// All addresses of a prefix, those of endpoints too.
+    /// All addresses of a prefix, including addresses of endpoints.
     Addresses(Cidr),
 }
 
-/// Who a subject stands for.
+/// The endpoints or addresses that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PatternMembers {
-    /// Endpoints, in order; one at least.
+    /// Endpoints in inventory order; never empty.
     Endpoints(Vec<EndpointId>),
-    /// Addresses.
+    /// All addresses of a prefix.
     Addresses(Cidr),
 }
 
-/// What can be written.
+/// The forms of a pattern, for error messages.
 const FORMS: &str =
     "expected `namespace/pod`, `namespace/Kind/name`, `namespace/sa:name`, an address or a CIDR";
 
@@ -81,7 +82,7 @@ impl FromStr for EndpointPattern {
     }
 }
 
-/// The addresses of a text that can only mean addresses.
+/// Parses a text that can only be an address or a CIDR; returns `None` for every other text.
 fn addresses(text: &str) -> Option<Result<Cidr, String>> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(Ok(Cidr::host(address)));
@@ -96,10 +97,10 @@ fn addresses(text: &str) -> Option<Result<Cidr, String>> {
 }
 
 impl EndpointPattern {
-    /// Who is meant.
+    /// Returns the endpoints or addresses that the pattern matches.
     ///
     /// # Errors
-    /// When nobody is; names who may have been.
+    /// If no endpoint matches. The diagnostic suggests similar names.
     pub fn resolve(&self, inventory: &Inventory) -> Result<PatternMembers, Diagnostic> {
         if let Self::Addresses(cidr) = self {
             return Ok(PatternMembers::Addresses(*cidr));
@@ -117,7 +118,7 @@ impl EndpointPattern {
         }
     }
 
-    /// Whether an endpoint is meant.
+    /// Returns `true` if the pattern matches an endpoint.
     pub(crate) fn means(&self, endpoint: &Endpoint) -> bool {
         match self {
             Self::Endpoint {
@@ -169,7 +170,7 @@ impl EndpointPattern {
         .maybe_help(help)
     }
 
-    /// Whether a notation is of this namespace and name, and of any kind.
+    /// Returns `true` if a notation has this namespace and name, whatever its kind.
     fn is_named_as(&self, known: &str) -> bool {
         let Self::Endpoint {
             namespace, name, ..
@@ -182,7 +183,7 @@ impl EndpointPattern {
     }
 }
 
-/// Every notation that means an endpoint.
+/// Returns every notation that matches an endpoint.
 fn notations(endpoint: &Endpoint) -> impl Iterator<Item = String> {
     let owners = endpoint
         .owners()
@@ -197,7 +198,7 @@ fn notations(endpoint: &Endpoint) -> impl Iterator<Item = String> {
 }
 
 impl fmt::Display for EndpointPattern {
-    /// As it is written.
+    /// Prints the pattern as the user writes it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint {

@@ -1,72 +1,72 @@
-//! A flow: the first packet of a conversation.
+//! Flows: the first packet of a connection.
 
 use std::net::IpAddr;
 
 use crate::inventory::EndpointId;
 use crate::net::{Family, Protocol, Side};
 
-/// Who sends what to whom. Both addresses are of one family.
+/// Addresses, protocol and ports of a packet. Both addresses are of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
-    /// Address of the sender.
+    /// The source address.
     pub source: IpAddr,
-    /// Address of the receiver.
+    /// The destination address.
     pub destination: IpAddr,
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports, of a protocol that has them.
+    /// The ports; `None` if the protocol has no ports.
     pub ports: Option<PortPair>,
-    /// The message, of ICMP and ICMPv6.
+    /// The ICMP or ICMPv6 message; `None` for other protocols.
     pub icmp: Option<IcmpMessage>,
 }
 
-/// A flow between parties, of which endpoints may have no address yet.
+/// A flow between two parties. The parties may be endpoints that have no address yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conversation {
     /// The sender.
     pub source: Party,
     /// The receiver.
     pub destination: Party,
-    /// The family of the addresses that they have or will have.
+    /// The family of the addresses that the parties have or will have.
     pub family: Family,
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports, of a protocol that has them.
+    /// The ports; `None` if the protocol has no ports.
     pub ports: Option<PortPair>,
-    /// The message, of ICMP and ICMPv6.
+    /// The ICMP or ICMPv6 message; `None` for other protocols.
     pub icmp: Option<IcmpMessage>,
 }
 
-/// Who stands at an end of a conversation. Without an address it lies in no prefix, not even in
-/// that of everything, and answers for no service.
+/// An end of a conversation. A party without an address is in no prefix, not even in `0.0.0.0/0`,
+/// and is no backend of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Party {
-    /// The endpoint, where it is a known one.
+    /// The endpoint; `None` if the address belongs to no known endpoint.
     pub owner: Option<EndpointId>,
-    /// The address, where it has one.
+    /// The address; `None` if the endpoint has no address yet.
     pub address: Option<IpAddr>,
 }
 
-/// The ports of a flow.
+/// Source port and destination port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortPair {
-    /// The sender's.
+    /// The source port.
     pub source: u16,
-    /// The receiver's.
+    /// The destination port.
     pub destination: u16,
 }
 
-/// A control message.
+/// Type and code of an ICMP or ICMPv6 message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IcmpMessage {
-    /// The type.
+    /// The ICMP type.
     pub kind: u8,
-    /// The code.
+    /// The ICMP code.
     pub code: u8,
 }
 
 impl Flow {
-    /// The family of the addresses.
+    /// Returns the family of the addresses.
     pub fn family(&self) -> Family {
         if self.source.is_ipv4() {
             Family::V4
@@ -75,7 +75,7 @@ impl Flow {
         }
     }
 
-    /// The address at an end.
+    /// Returns the address at one side.
     pub fn address(&self, side: Side) -> IpAddr {
         match side {
             Side::Source => self.source,
@@ -83,14 +83,14 @@ impl Flow {
         }
     }
 
-    /// The port at an end, where the protocol has ports.
+    /// Returns the port at one side, or `None` if the protocol has no ports.
     pub fn port(&self, side: Side) -> Option<u16> {
         self.ports.map(|ports| ports.at(side))
     }
 }
 
 impl Conversation {
-    /// Who stands at an end.
+    /// Returns the party at one side.
     pub fn party(&self, side: Side) -> Party {
         match side {
             Side::Source => self.source,
@@ -98,12 +98,12 @@ impl Conversation {
         }
     }
 
-    /// The port at an end, where the protocol has ports.
+    /// Returns the port at one side, or `None` if the protocol has no ports.
     pub fn port(&self, side: Side) -> Option<u16> {
         self.ports.map(|ports| ports.at(side))
     }
 
-    /// The same between addresses; none where an end has none.
+    /// Returns the flow between the parties' addresses, or `None` if a party has no address.
     pub fn flow(&self) -> Option<Flow> {
         let (source, destination) = self.source.address.zip(self.destination.address)?;
         Some(Flow {
@@ -117,7 +117,7 @@ impl Conversation {
 }
 
 impl PortPair {
-    /// The port at an end.
+    /// Returns the port at one side.
     pub fn at(self, side: Side) -> u16 {
         match side {
             Side::Source => self.source,

@@ -1,8 +1,7 @@
-//! The nouns of every question: packets and flows, hooks, verdicts, and the endpoints that are
-//! asked about.
+//! The data types of every question: packets, flows, hooks, verdicts, and patterns of endpoints.
 //!
-//! Absent: what becomes of a packet. That is for `semantics` to say of policy, and for `netfilter`
-//! to say of scripts.
+//! Absent: decisions about packets. `semantics` decides what policy does with a packet, and
+//! `netfilter` decides what scripts do with it.
 
 mod flow;
 pub mod endpoint_pattern;

@@ -1,4 +1,4 @@
-//! A packet on a node, and what becomes of it.
+//! A packet at a hook of a node, and its verdict.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,87 +6,86 @@ use std::net::IpAddr;
 use crate::net::State;
 use crate::packet::{Flow, PortPair};
 
-/// A packet as a node sees it.
+/// A packet as one node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Who sends what to whom, after the kernel has translated the destination.
+    /// The flow after DNAT.
     pub flow: Flow,
-    /// The destination that was sent to; none where it is not translated. A packet that policy
-    /// keeps from connection tracking is not, so that it must be one that gets to the same hook
-    /// without.
+    /// The destination before DNAT; `None` if the destination is not translated. The kernel does
+    /// not translate untracked packets. Then the packet must reach the same hook without
+    /// translation.
     pub original: Option<PreDnatDestination>,
-    /// Where the node sees it.
+    /// The hook at which the node sees the packet.
     pub hook: Hook,
-    /// What connection tracking says, unless policy keeps the packet from it.
+    /// The conntrack state that the packet has unless policy makes it untracked.
     pub state: State,
-    /// Where the node's route back to the packet's source leads; of no matter to a packet of the
-    /// node.
+    /// Where the node's route to the packet's source leads. Ignored for packets that the node
+    /// sends.
     pub reverse_path: ReversePath,
 }
 
-/// Where a node's route to the source of a packet leads, seen from the interface that the packet
+/// Where a node's route to a packet's source leads, relative to the interface that the packet
 /// arrives on.
 ///
-/// What arrives over the loopback interface has no other than `Arriving`, as in the kernel
+/// A packet that arrives on the loopback interface always has `Arriving`, as in the kernel
 /// (`rpfilter_is_loopback` in net/ipv4/netfilter/ipt_rpfilter.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReversePath {
-    /// Out of that interface.
+    /// The route leaves by the interface that the packet arrives on.
     Arriving,
-    /// Out of another one.
+    /// The route leaves by another interface.
     Elsewhere,
-    /// There is no route, or it leads to the node itself, whose own address the source is.
+    /// There is no route, or the source is the node's own address.
     Nowhere,
 }
 
-/// A destination before it is translated.
+/// A destination before DNAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreDnatDestination {
-    /// The address, of the same family.
+    /// The address, of the same family as the flow.
     pub address: IpAddr,
-    /// The port, of a protocol that has ports.
+    /// The port; `None` if the protocol has no ports.
     pub port: Option<u16>,
 }
 
-/// Where a node sees a packet, and which interfaces it passes.
+/// The hook at which a node sees a packet, with the packet's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
-    /// On its way through.
+    /// The node forwards the packet.
     Forward {
-        /// The interface that it comes in by.
+        /// The input interface.
         arrives: String,
-        /// The interface that it goes out by.
+        /// The output interface.
         leaves: String,
     },
-    /// At its end.
+    /// The node receives the packet.
     Input {
-        /// The interface that it comes in by.
+        /// The input interface.
         arrives: String,
     },
-    /// At its beginning.
+    /// The node sends the packet.
     Output {
-        /// The interface that it goes out by.
+        /// The output interface.
         leaves: String,
     },
 }
 
-/// What becomes of a packet.
+/// The outcome for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Accepted.
+    /// The packet is accepted.
     Accept,
-    /// Dropped.
+    /// The packet is dropped.
     Drop,
-    /// Neither: it is left to whatever else the kernel's chains hold.
+    /// Neither: the other rules in the kernel's chains decide.
     Undecided,
 }
 
-/// The loopback interface.
+/// The name of the loopback interface.
 pub(crate) const LOOPBACK: &str = "lo";
 
 impl Packet {
-    /// The flow before the destination is translated. A packet that is kept from connection
-    /// tracking never is.
+    /// Returns the flow before DNAT. The kernel does not translate untracked packets.
     pub fn sent(&self) -> Flow {
         let Some(original) = self.original else {
             return self.flow;
@@ -103,7 +102,7 @@ impl Packet {
         }
     }
 
-    /// The flow as the filter table sees it, in this state.
+    /// Returns the flow that the filter table sees if the packet is in `state`.
     pub(crate) fn filtered(&self, state: State) -> Flow {
         match state {
             State::Untracked => self.sent(),
@@ -123,7 +122,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Hook {
-    /// The interface that the packet comes in by; none of a packet that the node sends.
+    /// Returns the input interface, or `None` if the node sends the packet.
     pub fn arrives(&self) -> Option<&str> {
         match self {
             Hook::Forward { arrives, .. } | Hook::Input { arrives } => Some(arrives),
@@ -131,7 +130,7 @@ impl Hook {
         }
     }
 
-    /// The interface that the packet goes out by; none of a packet that the node receives.
+    /// Returns the output interface, or `None` if the node receives the packet.
     pub fn leaves(&self) -> Option<&str> {
         match self {
             Hook::Forward { leaves, .. } | Hook::Output { leaves } => Some(leaves),
