@@ -1,6 +1,6 @@
-//! Addresses, cut into ranges that no list of prefixes tells apart.
+//! Address atoms: ranges of addresses that no list of prefixes distinguishes.
 //!
-//! Cost: `O(p log p)` for `p` prefixes in all lists, with as many steps as lists hold one prefix in
+//! Cost: `O(p log p)` for `p` prefixes in all lists, plus one step for each time a prefix contains
 //! another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,34 +10,34 @@ use rustc_hash::FxBuildHasher;
 
 use crate::net::{Cidr, Family};
 
-/// A list of prefixes of one [`AddressAtoms`].
+/// The id of a prefix list of one [`AddressAtoms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PrefixListId(u32);
 
-/// The lists that hold an address. Equal sets have equal ids.
+/// The id of the set of lists that contain an address. Equal sets have equal ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PrefixListsId(u32);
 
-/// Addresses from the first to the last, of one family.
+/// The addresses from the first to the last, inclusive, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddressRange {
     /// The family.
     pub family: Family,
-    /// Bits of the first address.
+    /// The first address, as a number.
     pub first: u128,
-    /// Bits of the last address.
+    /// The last address, as a number.
     pub last: u128,
 }
 
-/// Both families in ranges, and the lists that hold each.
+/// The addresses of both families as ranges, each with the lists that contain it.
 #[derive(Debug)]
 pub(super) struct AddressAtoms {
     sets: IndexSet<Vec<PrefixListId>, FxBuildHasher>,
-    /// In order, without gaps.
+    /// The ranges in order, without gaps.
     ranges: Vec<(AddressRange, PrefixListsId)>,
 }
 
-/// Lists of prefixes, from which [`AddressAtoms`] are made.
+/// The prefix lists that [`AddressAtoms`] are built from.
 #[derive(Debug, Default)]
 pub(super) struct PrefixLists {
     prefixes: Vec<(Cidr, PrefixListId)>,
@@ -45,7 +45,7 @@ pub(super) struct PrefixLists {
 }
 
 impl PrefixLists {
-    /// Takes a list in.
+    /// Adds a list and returns its id.
     pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> PrefixListId {
         let id = PrefixListId(self.count);
         self.count += 1;
@@ -56,13 +56,14 @@ impl PrefixLists {
 }
 
 impl PrefixListsId {
-    /// In no list.
+    /// The empty set of lists.
     pub(super) const NONE: PrefixListsId = PrefixListsId(0);
 }
 
 impl AddressAtoms {
-    /// Cuts both families at the edges of all prefixes.
+    /// Partitions the addresses of both families at the boundaries of all prefixes.
     pub(super) fn from_lists(mut lists: PrefixLists) -> Self {
+        // the sweep relies on this order: a prefix comes before the prefixes that it contains
         lists.prefixes.sort_unstable();
         lists.prefixes.dedup();
         let mut addresses = Self {
@@ -89,13 +90,13 @@ impl AddressAtoms {
         addresses
     }
 
-    /// The ranges with the lists that hold them, in order; together they are all addresses of both
-    /// families.
+    /// Returns the ranges in order, each with the lists that contain it. Together they cover all
+    /// addresses of both families.
     pub(super) fn ranges(&self) -> &[(AddressRange, PrefixListsId)] {
         &self.ranges
     }
 
-    /// The lists that hold an address.
+    /// Returns the lists that contain an address.
     pub(super) fn around(&self, address: IpAddr) -> PrefixListsId {
         let at = AddressRange::at(address);
         let after = self
@@ -106,12 +107,12 @@ impl AddressAtoms {
             .map_or(PrefixListsId::NONE, |(_, lists)| *lists)
     }
 
-    /// Whether a list is among these.
+    /// Returns `true` if `list` is one of `lists`.
     pub(super) fn holds(&self, lists: PrefixListsId, list: PrefixListId) -> bool {
         self.lists(lists).binary_search(&list).is_ok()
     }
 
-    /// The lists of an id, in order.
+    /// Returns the lists of an id, in order.
     pub(super) fn lists(&self, lists: PrefixListsId) -> &[PrefixListId] {
         self.sets
             .get_index(lists.0 as usize)
@@ -124,14 +125,15 @@ impl AddressAtoms {
     }
 }
 
-/// Goes through the prefixes of a family in numeric order, shorter first, and knows those that hold
-/// the place it is at.
+/// Sweeps over the prefixes of a family in numeric order, shorter prefixes first, with a stack of
+/// the prefixes that contain the current position.
 struct PrefixSweep<'addresses> {
     addresses: &'addresses mut AddressAtoms,
     family: Family,
-    /// Prefixes around the place, outermost first, with the lists of each and of all around it.
+    /// The prefixes that contain the position, outermost first, each with its own lists and those
+    /// of all prefixes around it.
     open: Vec<(AddressRange, PrefixListsId)>,
-    /// The first address that is in no range yet; none behind the last.
+    /// The first address without a range; `None` after the last address.
     next: Option<u128>,
 }
 
@@ -151,13 +153,14 @@ impl PrefixSweep<'_> {
 
         self.fill(range.first.checked_sub(1), around);
         let lists = self.addresses.intern(lists);
+        // several lists may contain the same prefix
         match self.open.last_mut() {
             Some((same, known)) if *same == range => *known = lists,
             Some(_) | None => self.open.push((range, lists)),
         }
     }
 
-    /// Ends the prefixes that do not reach an address.
+    /// Pops the prefixes that end before an address.
     fn close_before(&mut self, first: u128) {
         while let Some((range, lists)) = self.open.pop_if(|(range, _)| range.last < first) {
             self.fill(Some(range.last), lists);
@@ -168,10 +171,11 @@ impl PrefixSweep<'_> {
         while let Some((range, lists)) = self.open.pop() {
             self.fill(Some(range.last), lists);
         }
+        // the rest of the family is in no list
         self.fill(Some(last_of(self.family)), PrefixListsId::NONE);
     }
 
-    /// Everything up to this address that is in no range yet.
+    /// Adds a range for the addresses up to `last` that have none yet.
     fn fill(&mut self, last: Option<u128>, lists: PrefixListsId) {
         let (Some(first), Some(last)) = (self.next, last) else {
             return;
@@ -186,6 +190,7 @@ impl PrefixSweep<'_> {
                 },
                 lists,
             ));
+            // `None` after the last IPv6 address, which has no successor
             self.next = last.checked_add(1);
         }
     }
@@ -199,7 +204,7 @@ fn last_of(family: Family) -> u128 {
 }
 
 impl AddressRange {
-    /// One address.
+    /// Returns the range of one address.
     pub fn at(address: IpAddr) -> Self {
         let (family, bits) = match address {
             IpAddr::V4(address) => (Family::V4, address.to_bits().into()),
@@ -212,7 +217,7 @@ impl AddressRange {
         }
     }
 
-    /// The addresses of a prefix.
+    /// Returns the range of a prefix.
     pub fn from_prefix(prefix: Cidr) -> Self {
         let first = Self::at(prefix.address());
         let width: u32 = match first.family {
@@ -229,12 +234,12 @@ impl AddressRange {
         }
     }
 
-    /// The first address.
+    /// Returns the first address.
     pub fn first_address(&self) -> IpAddr {
         self.address(self.first)
     }
 
-    /// The last address.
+    /// Returns the last address.
     pub fn last_address(&self) -> IpAddr {
         self.address(self.last)
     }
@@ -246,7 +251,7 @@ impl AddressRange {
         }
     }
 
-    /// The range without some addresses, which are in order.
+    /// Returns the parts of the range without some addresses, which must be sorted.
     pub fn without<'ranges>(
         self,
         addresses: &'ranges [IpAddr],
@@ -278,13 +283,13 @@ impl AddressRange {
         })
     }
 
-    /// The fewest prefixes that hold just these addresses, in order.
+    /// Returns the fewest prefixes that cover exactly this range, in order.
     pub fn prefixes(self) -> Vec<Cidr> {
         let width: u8 = if self.family == Family::V4 { 32 } else { 128 };
         let (mut next, mut prefixes) = (Some(self.first), Vec::new());
         while let Some(first) = next.filter(|first| *first <= self.last) {
-            // as many host bits as the first address has zeros at its end, and as fit before the
-            // last
+            // a prefix can have as many host bits as the first address has trailing zeros, and as
+            // many as fit before the last address
             let left = (self.last - first)
                 .checked_add(1)
                 .map_or(u128::BITS, u128::ilog2);

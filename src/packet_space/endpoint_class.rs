@@ -1,8 +1,9 @@
-//! Who can be at an end of a flow, in classes that no rule can tell apart.
+//! Endpoint classes: the possible ends of a flow, grouped so that no rule distinguishes the members
+//! of a class.
 //!
-//! In: [`ResolvedPolicy`]. Out: [`EndpointClasses`]: every endpoint's addresses and all addresses
-//! outside, each in a class. Two places of a class have the same policies and match the same rules,
-//! whatever is at the other end.
+//! In: [`ResolvedPolicy`]. Out: [`EndpointClasses`], which put every address of every endpoint and
+//! every address outside the cluster into a class. Two locations of a class have the same policies
+//! and match the same rules, whatever is at the other end.
 //!
 //! Cost: the members of all selectors, the prefixes of all lists, and sorting.
 
@@ -24,89 +25,91 @@ use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
 use crate::packet_space::header_space::PartitionBuilder;
 
-/// A class of places.
+/// The id of an endpoint class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointClassId(pub(super) u32);
 
-/// Places that no rule tells apart.
+/// Locations that no rule distinguishes.
 #[derive(Debug, Clone)]
 pub struct EndpointClass {
-    /// The family of their addresses; for endpoints without one, the family that they would have.
+    /// The family of the addresses; for endpoints without an address, the family that they would
+    /// have.
     pub family: Family,
-    /// One of the endpoints; none where they are addresses outside.
+    /// One of the endpoints; `None` if the class consists of addresses outside.
     pub owner: Option<EndpointId>,
-    /// One of the addresses; none where nobody knows it yet.
+    /// One of the addresses; `None` if the endpoints have no address yet.
     pub address: Option<IpAddr>,
-    /// The addresses outside; empty where they are endpoints.
+    /// The addresses outside; empty if the class consists of endpoints.
     pub outside: Vec<AddressRange>,
     pub(super) lists: PrefixListsId,
 }
 
-/// An address of an endpoint, or, of one without any, the family that it could have.
+/// One address of an endpoint, or one possible family of an endpoint without addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLocation {
     /// The family.
     pub family: Family,
-    /// The address; none where nobody knows it yet.
+    /// The address; `None` if the endpoint has no address yet.
     pub address: Option<IpAddr>,
-    /// The class it is in.
+    /// The class of this location.
     pub class: EndpointClassId,
 }
 
-/// All places of a cluster.
+/// All locations of a cluster in classes.
 #[derive(Debug)]
 pub struct EndpointClasses<'input> {
     pub(super) classes: Vec<EndpointClass>,
     of_endpoint: Vec<Vec<EndpointLocation>>,
     pub(super) known: KnownPrefixes<'input>,
     pub(super) addresses: AddressAtoms,
-    /// The classes in a list of prefixes, in order.
+    /// For each prefix list, its classes in order.
     by_list: FxHashMap<PrefixListId, Vec<EndpointClassId>>,
-    /// The classes of endpoints with a port of a name, in order.
+    /// For each port name, the classes of endpoints with a port of that name, in order.
     by_port: FxHashMap<&'input str, Vec<EndpointClassId>>,
 }
 
-/// The lists of prefixes that rules speak of, by what they stand for there.
+/// The prefix lists that rules use, by their origin.
 #[derive(Debug, Default)]
 pub(super) struct KnownPrefixes<'input> {
-    /// Nets of rules, by their content.
+    /// The nets of rules, by content.
     pub(super) nets: FxHashMap<&'input [Cidr], PrefixListId>,
-    /// What a selector holds besides endpoints: network sets, nodes, host endpoints.
+    /// For each selector, the prefixes of its members other than endpoints: network sets, nodes,
+    /// host endpoints.
     pub(super) selected: FxHashMap<SelectorId, PrefixListId>,
-    /// The backends of a service.
+    /// The backend addresses of each service.
     pub(super) backends: FxHashMap<&'input ServiceKey, PrefixListId>,
-    /// Host endpoints with a port of a name that rules speak of.
+    /// The addresses of host endpoints that have a port with a name that rules use.
     pub(super) hosts: Vec<(HostEndpointId, PrefixListId)>,
-    /// The backends of a service with one protocol and port.
+    /// For each service, its backends by protocol and port.
     pub(super) answers: FxHashMap<&'input ServiceKey, Vec<(Protocol, u16, PrefixListId)>>,
 }
 
-/// What tells classes of endpoints apart.
+/// The properties that distinguish classes of endpoints.
 #[derive(PartialEq, Eq, Hash)]
 struct EndpointClassKey<'input> {
     family: Family,
-    /// Which selectors select it.
+    /// The number of the set of selectors that select the endpoint.
     selection: u32,
     profiles: &'input ProfileList,
-    /// Its ports with names that rules speak of.
+    /// The named ports of the endpoint whose names rules use.
     ports: Vec<&'input NamedPort>,
     lists: PrefixListsId,
 }
 
-/// The numbers that endpoints give the names of ports.
+/// For each port name, the ports that endpoints and host endpoints give that name.
 pub(super) type PortNumbers<'input> = FxHashMap<&'input str, BTreeSet<(Protocol, u16)>>;
 
 impl EndpointClassId {
-    /// Nobody's: stands for all classes that something does not name.
+    /// An id that no class has. It represents all classes that are not listed explicitly.
     pub const NOWHERE: EndpointClassId = EndpointClassId(u32::MAX);
 
-    /// Position among the classes.
+    /// Returns the index of the class in [`EndpointClasses::classes`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Every rule of policies and profiles.
+/// Returns every rule of all policies and profiles.
 pub(super) fn rules<'input>(
     resolved: &ResolvedPolicy<'input>,
 ) -> impl Iterator<Item = &'input Rule> + use<'input> {
@@ -122,7 +125,7 @@ pub(super) fn rules<'input>(
     )
 }
 
-/// The numbers of all named ports.
+/// Returns the ports of all port names in the cluster.
 pub(super) fn port_numbers<'input>(resolved: &ResolvedPolicy<'input>) -> PortNumbers<'input> {
     let mut numbers = PortNumbers::default();
     let of_endpoints = resolved
@@ -146,7 +149,7 @@ pub(super) fn port_numbers<'input>(resolved: &ResolvedPolicy<'input>) -> PortNum
     numbers
 }
 
-/// Adds what a rule tells apart.
+/// Adds the conditions of a rule to the partition of headers.
 pub(super) fn add_rule_cuts(
     rule: &Rule,
     inventory: &Inventory,
@@ -179,6 +182,7 @@ pub(super) fn add_rule_cuts(
             .service
             .as_ref()
             .and_then(|key| inventory.services.get(key))
+            // a service as source is matched by address only
             .filter(|_| side == Side::Destination);
         let ports: BTreeSet<(Protocol, u16)> = service
             .into_iter()
@@ -205,7 +209,7 @@ fn port_lists(peer: &RulePeer) -> impl Iterator<Item = &PortList> {
     wanted.into_iter().chain([&peer.not_ports])
 }
 
-/// The names of ports that rules speak of.
+/// Returns the port names that rules use.
 fn port_names<'input>(resolved: &ResolvedPolicy<'input>) -> BTreeSet<&'input str> {
     let lists = rules(resolved)
         .flat_map(|rule| [&rule.source, &rule.destination])
@@ -216,12 +220,12 @@ fn port_names<'input>(resolved: &ResolvedPolicy<'input>) -> BTreeSet<&'input str
 }
 
 impl<'input> EndpointClasses<'input> {
-    /// Puts all places into classes.
+    /// Partitions all locations of a cluster.
     pub(super) fn new(resolved: &ResolvedPolicy<'input>) -> Self {
         Self::told_apart(resolved, Vec::new())
     }
 
-    /// The same, in classes that these lists of prefixes do not tell apart either.
+    /// As `new`, but no class contains addresses that the prefix lists `others` distinguish.
     pub fn told_apart(resolved: &ResolvedPolicy<'input>, others: Vec<Vec<Cidr>>) -> Self {
         let mut lists = PrefixLists::default();
         for prefixes in others {
@@ -245,25 +249,26 @@ impl<'input> EndpointClasses<'input> {
         places
     }
 
-    /// Every class with its id.
+    /// Returns every class with its id.
     pub fn classes(&self) -> impl Iterator<Item = (EndpointClassId, &EndpointClass)> {
         (0u32..).map(EndpointClassId).zip(&self.classes)
     }
 
-    /// A class.
+    /// Returns a class, or `None` for an id of another cluster.
     pub fn class(&self, id: EndpointClassId) -> Option<&EndpointClass> {
         self.classes.get(id.0 as usize)
     }
 
-    /// The places of an endpoint: its addresses, in order, or, of one without any, one in each
-    /// family.
+    /// Returns the locations of an endpoint: one for each address, in order. An endpoint without
+    /// addresses has one location in each family.
     pub fn of_endpoint(&self, endpoint: EndpointId) -> &[EndpointLocation] {
         self.of_endpoint
             .get(endpoint.index())
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The class of an address, whoever has it.
+    /// Returns the class of an address. `owner` is the endpoint that has it; `None` means an
+    /// address outside.
     pub fn at(&self, address: IpAddr, owner: Option<EndpointId>) -> Option<EndpointClassId> {
         if let Some(owner) = owner {
             return self
@@ -282,12 +287,12 @@ impl<'input> EndpointClasses<'input> {
             .map(|(id, _)| id)
     }
 
-    /// The classes of addresses in a list.
+    /// Returns the classes whose addresses are in a list.
     pub(super) fn in_list(&self, list: PrefixListId) -> &[EndpointClassId] {
         self.by_list.get(&list).map_or(&[], Vec::as_slice)
     }
 
-    /// The classes of endpoints that have a port of this name.
+    /// Returns the classes of endpoints that have a port of this name.
     pub(super) fn with_port(&self, name: &str) -> &[EndpointClassId] {
         self.by_port.get(name).map_or(&[], Vec::as_slice)
     }
@@ -299,6 +304,8 @@ impl<'input> EndpointClasses<'input> {
         let mut ids: FxHashMap<EndpointClassKey<'input>, EndpointClassId> = FxHashMap::default();
 
         for (id, endpoint) in inventory.endpoints_with_ids() {
+            // endpoints that the same selectors select have the same policies and match the same
+            // rules
             let selection = selections.get(id.index()).copied().unwrap_or_default();
             let places = ends(endpoint).map(|(family, address)| {
                 let around = |address| self.addresses.around(address);
@@ -335,7 +342,7 @@ impl<'input> EndpointClasses<'input> {
         }
     }
 
-    /// The addresses that no endpoint has, by the lists that hold them.
+    /// Adds the addresses that no endpoint has, by the set of lists that contain them.
     fn add_outside(&mut self, inventory: &Inventory) {
         let mut taken: Vec<IpAddr> = inventory
             .endpoints
@@ -351,6 +358,7 @@ impl<'input> EndpointClasses<'input> {
             let inside = inside
                 .get(..inside.partition_point(|address| *address <= range.last_address()))
                 .unwrap_or_default();
+            // an endpoint's address is in the endpoint's class, not outside
             for free in range.without(inside) {
                 let address = Some(free.first_address());
                 let new = || EndpointClass {
@@ -469,8 +477,8 @@ impl<'input> KnownPrefixes<'input> {
     }
 }
 
-/// The prefixes of network sets and the addresses of nodes and host endpoints that a selector
-/// selects.
+/// Returns the prefixes of the network sets and the addresses of the nodes and host endpoints that
+/// a selector selects.
 fn beside_endpoints(selector: SelectorId, resolved: &ResolvedPolicy<'_>) -> Vec<Cidr> {
     let members = resolved.members(selector);
     let sets = members
@@ -491,7 +499,8 @@ fn beside_endpoints(selector: SelectorId, resolved: &ResolvedPolicy<'_>) -> Vec<
     sets.chain(hosts.chain(nodes).map(Cidr::host)).collect()
 }
 
-/// The addresses of an endpoint with their families; of one without any, both families.
+/// Returns the addresses of an endpoint with their families, or both families without an address if
+/// the endpoint has none.
 fn ends(endpoint: &Endpoint) -> impl Iterator<Item = (Family, Option<IpAddr>)> {
     let known = endpoint.addresses.iter().map(|address| {
         (
@@ -511,7 +520,9 @@ fn ends(endpoint: &Endpoint) -> impl Iterator<Item = (Family, Option<IpAddr>)> {
     known.chain(open)
 }
 
-/// For every endpoint a number; those with one number are selected by the same selectors.
+/// Returns a number for every endpoint. Endpoints have the same number if and only if the same
+/// selectors select them. Each selector refines the partition, so the cost is the sum of all
+/// selectors' members.
 fn selections(resolved: &ResolvedPolicy<'_>) -> Vec<u32> {
     let mut numbers = vec![0u32; resolved.inventory.endpoints.len()];
     let mut next = 1;
@@ -521,6 +532,7 @@ fn selections(resolved: &ResolvedPolicy<'_>) -> Vec<u32> {
             let Some(number) = numbers.get_mut(endpoint.index()) else {
                 continue;
             };
+            // members of one old set that this selector selects move to one new set together
             *number = *moved.entry(*number).or_insert_with(|| {
                 next += 1;
                 next - 1
@@ -531,7 +543,7 @@ fn selections(resolved: &ResolvedPolicy<'_>) -> Vec<u32> {
     numbers
 }
 
-/// Adds a class; gives its id.
+/// Adds a class and returns its id.
 fn add(classes: &mut Vec<EndpointClass>, class: EndpointClass) -> EndpointClassId {
     classes.push(class);
     EndpointClassId(number(classes.len() - 1))

@@ -1,13 +1,13 @@
-//! The whole packet space of a cluster, decided.
+//! The whole packet space of a cluster, with policy evaluated on it.
 //!
-//! In: [`ResolvedPolicy`] policy. Out: for every two places, all the traffic that may go from one
-//! to the other: exact, not sampled. What packets carry is cut into classes that no rule tells
-//! apart ([`HeaderSpace`]), and so is who can send and receive them ([`EndpointClasses`]);
-//! [`ReachabilityMatrix`] decides each pair of classes once. Absent: chains, nodes, hooks, host
-//! endpoints' own policy.
+//! In: [`ResolvedPolicy`]. Out: for every two locations, all traffic that may go from one to the
+//! other; exact, not sampled. Packet headers are partitioned into classes that no rule
+//! distinguishes ([`HeaderSpace`]), and so are senders and receivers ([`EndpointClasses`]).
+//! [`ReachabilityMatrix`] evaluates each pair of endpoint classes once. Absent: chains, nodes,
+//! hooks, and policy of host endpoints except in [`ClusterSpace::with_hosts`].
 //!
-//! Two clusters can be asked about the same traffic, when [`PartitionBuilder`] of both go into one
-//! [`HeaderSpace`].
+//! Two clusters can share one [`HeaderSpace`] if the [`PartitionBuilder`] contains the conditions
+//! of both. Their sets of packets can then be compared.
 
 mod address_atoms;
 mod pair_set;
@@ -38,25 +38,26 @@ pub(crate) use peer_table::{PeerTable, SideContext, SideId};
 use crate::net::Cidr;
 use crate::resolve::ResolvedPolicy;
 
-/// A cluster's places, and what may go between them.
+/// The locations of a cluster, and what may go between them.
 #[derive(Debug)]
 pub struct ClusterSpace<'input> {
-    /// Who can be at an end.
+    /// The possible senders and receivers, in classes.
     pub places: EndpointClasses<'input>,
-    /// What may go from one to the other.
+    /// What may go from one class to another.
     pub relation: ReachabilityMatrix<'input>,
 }
 
 impl<'input> ClusterSpace<'input> {
-    /// Decides about everything. The traffic must be made from cuts that have this policy's.
+    /// Evaluates the policy for all pairs of classes. `traffic` must come from a
+    /// [`PartitionBuilder`] that contains this policy's conditions.
     pub fn new(resolved: &ResolvedPolicy<'input>, traffic: &mut HeaderSpace) -> Self {
         let places = EndpointClasses::new(resolved);
         let relation = ReachabilityMatrix::new(resolved, &places, traffic);
         Self { places, relation }
     }
 
-    /// The same with the lists of host endpoints, in classes of places that some lists of prefixes
-    /// do not tell apart either.
+    /// As [`Self::new`], but evaluates the lists of host endpoints too. No endpoint class contains
+    /// addresses that the additional prefix lists distinguish.
     pub fn with_hosts(
         resolved: &ResolvedPolicy<'input>,
         prefixes: Vec<Vec<Cidr>>,
@@ -69,7 +70,7 @@ impl<'input> ClusterSpace<'input> {
 }
 
 impl PartitionBuilder {
-    /// Adds what the rules of some policy tell apart.
+    /// Adds the conditions of all rules of a policy.
     pub fn of_policy(&mut self, resolved: &ResolvedPolicy<'_>) {
         let named = endpoint_class::port_numbers(resolved);
         endpoint_class::rules(resolved)

@@ -1,10 +1,10 @@
-//! Pairs of places, many at once.
+//! Sets of pairs of locations.
 //!
-//! Places are numbers here. A [`PairBlock`] is all pairs of a source out of one set and a
-//! destination out of another; a question about one end splits it in two, and blocks of which the
-//! same is known become one again.
+//! Locations are numbers here. A [`PairBlock`] contains all pairs of a source from one set and a
+//! destination from another. A condition on one end splits a block in two. Blocks with the same
+//! result are merged again.
 //!
-//! Cost: a split or a union costs a word for 64 places.
+//! Cost: a split or a union costs one machine word for 64 locations.
 
 use std::hash::Hash;
 use std::rc::Rc;
@@ -14,24 +14,24 @@ use rustc_hash::FxBuildHasher;
 
 use crate::net::Side;
 
-/// Some of the places, by number.
+/// A set of location numbers, as a bitmap.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LocationSet(Rc<[u64]>);
 
-/// All pairs of one of these sources and one of these destinations. Neither end is empty.
+/// All pairs of one of these sources and one of these destinations. Neither set is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PairBlock {
-    /// Where packets come from.
+    /// The sources.
     pub(crate) sources: LocationSet,
-    /// Where they go to.
+    /// The destinations.
     pub(crate) destinations: LocationSet,
 }
 
-/// What of a block is so, and what is not.
+/// The part of a set that meets a condition, and the part that does not; `None` for an empty part.
 pub(crate) type BlockHalves<Part> = (Option<Part>, Option<Part>);
 
 impl LocationSet {
-    /// Those of so many places that pass a test.
+    /// Returns the numbers below `count` that pass a test.
     pub(crate) fn filter(count: usize, test: impl Fn(usize) -> bool) -> Self {
         let mut words = vec![0u64; count.div_ceil(64)];
         (0..count)
@@ -40,43 +40,44 @@ impl LocationSet {
         Self(words.into())
     }
 
-    /// These, of so many places.
+    /// Returns the set of `numbers`, all of which must be below `count`.
     pub(crate) fn these(count: usize, numbers: &[usize]) -> Self {
         let mut words = vec![0u64; count.div_ceil(64)];
         numbers.iter().for_each(|number| set(&mut words, *number));
         Self(words.into())
     }
 
-    /// How many there are.
+    /// Returns the number of members.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// A bound of the numbers of places that may be among them.
+    /// Returns an upper bound of the members, rounded up to whole words.
     pub(crate) fn room(&self) -> usize {
         self.0.len() * 64
     }
 
-    /// Whether a place is among them.
+    /// Returns `true` if the set contains a location.
     pub(crate) fn holds(&self, number: usize) -> bool {
         self.0
             .get(number / 64)
             .is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// Their numbers, in order.
+    /// Returns the members in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(at, word)| {
             let mut rest = *word;
             std::iter::from_fn(move || {
                 let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                // clears the lowest bit
                 rest &= rest - 1;
                 Some(at * 64 + bit)
             })
         })
     }
 
-    /// Those that are in another set, and those that are not.
+    /// Splits the set into the members that are in `by` and those that are not.
     pub(crate) fn split(&self, by: &Self) -> BlockHalves<Self> {
         let pairs = || self.0.iter().zip(by.0.iter());
         let (some_in, some_out) = (
@@ -86,6 +87,7 @@ impl LocationSet {
 
         match (some_in, some_out) {
             (false, false) => (None, None),
+            // the words are shared, so a clone costs nothing
             (true, false) => (Some(self.clone()), None),
             (false, true) => (None, Some(self.clone())),
             (true, true) => {
@@ -96,7 +98,7 @@ impl LocationSet {
         }
     }
 
-    /// Those of both sets.
+    /// Returns the union of both sets.
     pub(crate) fn with(&self, others: &Self) -> Self {
         Self(
             self.0
@@ -109,12 +111,12 @@ impl LocationSet {
 }
 
 impl PairBlock {
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     pub(crate) fn pairs(&self) -> usize {
         self.sources.len() * self.destinations.len()
     }
 
-    /// The places at a side.
+    /// Returns the locations at one side.
     pub(crate) fn end(&self, side: Side) -> &LocationSet {
         match side {
             Side::Source => &self.sources,
@@ -122,7 +124,7 @@ impl PairBlock {
         }
     }
 
-    /// Every pair: source, destination.
+    /// Returns every pair as source and destination.
     pub(crate) fn each(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.sources.iter().flat_map(|source| {
             self.destinations
@@ -131,7 +133,7 @@ impl PairBlock {
         })
     }
 
-    /// The pairs whose end at a side is in a set, and the others.
+    /// Splits the block into the pairs whose end at `side` is in `by`, and the other pairs.
     pub(crate) fn split(&self, side: Side, by: &LocationSet) -> BlockHalves<Self> {
         let halves = match side {
             Side::Source => self.sources.split(by),
@@ -151,7 +153,7 @@ impl PairBlock {
         (halves.0.map(with), halves.1.map(with))
     }
 
-    /// The pairs between these ends; none where there are none.
+    /// Returns the pairs between these sources and destinations, or `None` if there are none.
     pub(crate) fn within(&self, sources: &LocationSet, destinations: &LocationSet) -> Option<Self> {
         Some(Self {
             sources: self.sources.split(sources).0?,
@@ -160,8 +162,8 @@ impl PairBlock {
     }
 }
 
-/// Makes blocks one of which the same is known, where together they are one. They must have no pair
-/// in common.
+/// Merges blocks with the same value whose union is a block again. No two blocks may have a pair in
+/// common.
 pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(PairBlock, Known)>) -> Vec<(PairBlock, Known)> {
     if blocks.len() < 2 {
         return blocks;

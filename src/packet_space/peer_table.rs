@@ -1,6 +1,6 @@
-//! One side of a rule, at every class of places: what traffic it lets through there.
+//! One side of a rule as a table: the traffic that it matches at every endpoint class.
 //!
-//! Cost: a side costs the classes that it names; sides that are asked twice are made once.
+//! Cost: a side costs the classes that it names. Equal sides are computed once.
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
@@ -14,30 +14,31 @@ use crate::policy::{
 };
 use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
-/// A side of a rule. Rules that ask the same share it.
+/// The id of a side of a rule. Rules with equal sides share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SideId(u32);
 
-/// What a side of a rule lets through.
+/// The traffic that a side of a rule matches.
 #[derive(Debug, Clone)]
 pub(crate) struct SideTable {
-    /// At every class that is not listed.
+    /// The traffic at every class that is not listed.
     pub(crate) default: HeaderSetId,
-    /// At these, in order.
+    /// The traffic at the other classes, in order.
     pub(crate) listed: Vec<(EndpointClassId, HeaderSetId)>,
 }
 
-/// A side as it is asked; with what the rule says of the protocol, where ports have names.
+/// A side of a rule. The protocol is that of the rule if the side has named ports, because a port
+/// name stands for ports of several protocols; else it is `Any`.
 type SideQuery<'input> = (Side, &'input RulePeer, ProtocolMatch);
 
-/// All sides of all rules.
+/// The sides of all rules.
 #[derive(Debug, Default)]
 pub(crate) struct PeerTable<'input> {
     asked: IndexSet<SideQuery<'input>, FxBuildHasher>,
     tables: Vec<SideTable>,
 }
 
-/// What sides are made from.
+/// What side tables are computed from.
 pub(crate) struct SideContext<'work, 'input> {
     pub(crate) resolved: &'work ResolvedPolicy<'input>,
     pub(crate) places: &'work EndpointClasses<'input>,
@@ -45,7 +46,7 @@ pub(crate) struct SideContext<'work, 'input> {
 }
 
 impl SideTable {
-    /// What the side lets through at a class of places.
+    /// Returns the traffic that the side matches at a class.
     pub(crate) fn at(&self, class: EndpointClassId) -> HeaderSetId {
         let found = self.listed.binary_search_by_key(&class, |row| row.0).ok();
         found
@@ -55,7 +56,7 @@ impl SideTable {
 }
 
 impl<'input> PeerTable<'input> {
-    /// The id of a side, new or known.
+    /// Returns the id of a side; adds the side if it is new.
     pub(crate) fn add(
         &mut self,
         side: Side,
@@ -74,6 +75,7 @@ impl<'input> PeerTable<'input> {
                 ProtocolMatch::Any
             },
         );
+        // sides are compared by content, so equal sides of different policies share a table
         let (index, is_new) = self.asked.insert_full(asked);
 
         if is_new {
@@ -83,7 +85,7 @@ impl<'input> PeerTable<'input> {
         SideId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// What a side lets through where.
+    /// Returns the table of a side.
     pub(crate) fn table(&self, id: SideId) -> Option<&SideTable> {
         self.tables.get(id.0 as usize)
     }
@@ -107,12 +109,13 @@ impl<'work> SideContext<'work, '_> {
 
         SideTable {
             default,
+            // a listed class costs every profile that uses the side, so equal rows are dropped
             listed: rows.filter(|(_, traffic)| *traffic != default).collect(),
         }
     }
 
-    /// The classes among which those are that the side wants; none where it wants no one in
-    /// particular.
+    /// Returns the classes outside of which the side matches nothing, or `None` if the side has no
+    /// positive condition on addresses.
     fn positive(&self, peer: &RulePeer) -> Option<Vec<EndpointClassId>> {
         if let PeerSelection::By(selector) = peer.selected {
             return Some(self.selected(selector));
@@ -132,7 +135,7 @@ impl<'work> SideContext<'work, '_> {
         )
     }
 
-    /// The classes at which a side that wants no one in particular may differ from everywhere else.
+    /// Returns the classes at which a side without positive condition may differ from its default.
     fn exceptions(&self, peer: &RulePeer) -> Vec<EndpointClassId> {
         let mut classes = peer
             .not_selected
@@ -160,7 +163,7 @@ impl<'work> SideContext<'work, '_> {
         classes
     }
 
-    /// The classes that a selector selects.
+    /// Returns the classes that a selector selects.
     fn selected(&self, selector: SelectorId) -> Vec<EndpointClassId> {
         let endpoints = &self.resolved.members(selector).endpoints;
         let mut classes: Vec<EndpointClassId> = endpoints
@@ -174,7 +177,7 @@ impl<'work> SideContext<'work, '_> {
         classes
     }
 
-    /// What the side lets through at a class.
+    /// Returns the traffic that the side matches at a class.
     fn at(
         &mut self,
         side: Side,
@@ -220,7 +223,7 @@ impl<'work> SideContext<'work, '_> {
         Some(self.traffic.and(ports, answers))
     }
 
-    /// Whether the side means a class, but for ports and services.
+    /// Returns `true` if a class meets the side's conditions, without those on ports and services.
     fn wants(&self, peer: &RulePeer, class: &EndpointClass) -> bool {
         let in_nets = |nets: &[crate::net::Cidr]| {
             self.places
@@ -264,7 +267,8 @@ impl<'work> SideContext<'work, '_> {
                 .is_some_and(|list| self.places.addresses.holds(class.lists, *list))
     }
 
-    /// Traffic with ports that the side wants, at a class, or where no port has a name.
+    /// Returns the traffic that meets the side's port conditions at a class. `None` means a class
+    /// where no port has a name.
     fn ports(
         &mut self,
         side: Side,
@@ -280,7 +284,7 @@ impl<'work> SideContext<'work, '_> {
         self.traffic.less(wanted, unwanted)
     }
 
-    /// The ports with names of the endpoint and the host endpoints at a class, where the side
+    /// Returns the named ports of the endpoint and the host endpoints at a class, if the side
     /// selects them.
     fn named_ports(
         &self,
@@ -314,8 +318,8 @@ impl<'work> SideContext<'work, '_> {
         of_endpoint.chain(hosts.into_iter().flat_map(|host| &host.ports))
     }
 
-    /// Traffic with ports of a list. The endpoint whose port has a name must be one that the side
-    /// selects (semantics §6.1).
+    /// Returns the traffic with ports of a list. The side must select the endpoint whose port has a
+    /// name (semantics §6.1).
     fn listed(
         &mut self,
         side: Side,
@@ -345,7 +349,7 @@ impl<'work> SideContext<'work, '_> {
     }
 }
 
-/// Whether a host endpoint has a port of this name.
+/// Returns `true` if a host endpoint has a port of this name.
 fn has_port(resolved: &ResolvedPolicy<'_>, host: HostEndpointId, name: &str) -> bool {
     resolved
         .host_endpoint(host)

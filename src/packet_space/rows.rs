@@ -1,11 +1,11 @@
-//! With whom a class of places may speak, for all of them at once.
+//! Rows of the reachability matrix: everything that an endpoint class can reach, computed at once.
 //!
-//! In: a [`ClusterSpace`], and the direction that is looked into. Out: [`ReachabilityRows`], which
-//! gives for a class everyone with whom anything may pass.
+//! In: a [`ClusterSpace`] and a direction. Out: [`ReachabilityRows`], which returns for a class all
+//! classes with which traffic is allowed.
 //!
-//! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an
-//! open view leaves open: those between whom nothing may pass are not looked at where either side's
-//! policy closes by default.
+//! Cost: once, the exceptions of all policy profiles. Then a row costs the classes that its profile
+//! names, plus the classes that open profiles leave open. Pairs that either side's policy denies by
+//! default cost nothing.
 
 use std::collections::BTreeMap;
 
@@ -16,26 +16,27 @@ use crate::packet_space::{
     ClusterSpace, EndpointClassId, HeaderSetId, HeaderSpace, PolicyProfileId, ReachabilityMatrix,
 };
 
-/// What may pass between a class and each other class, class by class.
+/// The allowed traffic between a class and each other class, one class at a time.
 #[derive(Debug)]
 pub struct ReachabilityRows<'space, 'input> {
     relation: &'space ReachabilityMatrix<'input>,
-    /// The direction of the class that is asked about.
+    /// The direction of the class whose row is computed.
     direction: Direction,
     families: Vec<Family>,
-    /// Classes of a family by their view in the other direction.
+    /// Classes of one family, grouped by their policy profile in the other direction.
     others: Vec<ClassesByProfile>,
-    /// Those in each family whose view allows something by default, in order.
+    /// For each family, the indices in `others` whose profile allows something by default, in
+    /// order.
     open: [Vec<usize>; 2],
-    /// Of others, those whose view speaks about a class, in order.
+    /// For each class, the indices in `others` whose profile names it, in order.
     naming: FxHashMap<EndpointClassId, Vec<(usize, HeaderSetId)>>,
-    /// What the class that is asked about allows with each other one.
+    /// What the profile in `filled` allows with each class.
     near: Vec<HeaderSetId>,
-    /// The view that is written there.
+    /// The profile that `near` was filled from.
     filled: Option<PolicyProfileId>,
 }
 
-/// Classes with one view.
+/// Classes with the same policy profile.
 #[derive(Debug)]
 struct ClassesByProfile {
     classes: Vec<EndpointClassId>,
@@ -43,7 +44,7 @@ struct ClassesByProfile {
 }
 
 impl<'space, 'input> ReachabilityRows<'space, 'input> {
-    /// Rows of what classes may send (egress) or get (ingress).
+    /// Prepares rows of what classes may send (egress) or receive (ingress).
     pub fn new(space: &'space ClusterSpace<'input>, direction: Direction) -> Self {
         let (relation, other) = (&space.relation, direction.opposite());
         let families: Vec<Family> = space
@@ -106,7 +107,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         });
     }
 
-    /// Everyone with whom anything may pass, and what.
+    /// Returns every class with which any traffic is allowed, and that traffic.
     pub fn with(
         &mut self,
         class: EndpointClassId,
@@ -118,6 +119,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         };
 
         let view = self.relation.view(class, self.direction);
+        // a closed profile has only its exceptions; looking at all other classes would be quadratic
         if self.relation.seen_by_default(view) == HeaderSpace::NONE {
             let is_far = |far: &EndpointClassId| self.families.get(far.index()) == Some(&family);
             for (far, near) in self
@@ -138,11 +140,13 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
             }
         }
 
+        // an intersection of two open profiles may still be empty
         row.retain(|(_, passing)| *passing != HeaderSpace::NONE);
         row
     }
 
     fn fill(&mut self, view: PolicyProfileId) {
+        // callers ask class by class, and neighbouring classes often have the same profile
         if self.filled.replace(view) == Some(view) {
             return;
         }
@@ -155,7 +159,7 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         }
     }
 
-    /// The others that allow anything with a class, and what.
+    /// Returns the groups that allow anything with a class, and what they allow.
     fn allowing(
         &self,
         class: EndpointClassId,
@@ -171,6 +175,8 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         let mut allowing = Vec::with_capacity(open.len() + naming.len());
 
         for position in open {
+            // both lists are sorted; a profile that names the class is handled below, not by its
+            // default
             while next.next_if(|row| row.0 < *position).is_some() {}
             if next.peek().is_none_or(|row| row.0 != *position) {
                 allowing.extend(
@@ -188,7 +194,8 @@ impl<'space, 'input> ReachabilityRows<'space, 'input> {
         allowing
     }
 
-    /// Most classes of a view are seen alike, so that the last answer is mostly the next.
+    /// Adds the classes of a group to a row. Neighbours mostly have the same traffic, so the last
+    /// intersection is reused.
     fn add(
         &self,
         others: &ClassesByProfile,

@@ -131,7 +131,7 @@ fn prefixes_of_a_range_are_the_fewest() {
     assert_eq!(range("::1", "::1").family, Family::V6);
 }
 
-/// The set of a class and no other.
+/// Returns the set that contains only one class.
 fn only(class: &HeaderClass, traffic: &mut HeaderSpace) -> HeaderSetId {
     let protocol = ProtocolMatch::Is(class.protocol().unwrap());
     let mut all = traffic.of_rule(protocol, IcmpMatch::Any);
@@ -240,8 +240,8 @@ fn sets_that_are_equal_are_one() {
     );
 }
 
-/// All pairs of 70 places, cut by both ends: four blocks, of which two are known to be the same,
-/// beside each other; and three.
+/// All pairs of 70 locations, split at both ends. Four adjacent blocks of which two have the same
+/// value become three.
 #[test]
 fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
     let any = LocationSet::filter(70, |_| true);
@@ -318,7 +318,7 @@ fn packets_that_are_shown_have_ports_that_people_know() {
     assert_eq!(shown.len(), 16);
 }
 
-/// Whatever rules name, a class is left for what they do not, and a packet shows it.
+/// Whatever rules name, one class remains for the rest, and it has an example packet.
 #[test]
 fn every_class_has_a_packet() {
     let protocols: Vec<Protocol> = (0..=u8::MAX).filter_map(Protocol::from_number).collect();

@@ -1,4 +1,4 @@
-//! What is sent, in the words of questions and assertions: the one place that reads `tcp/443`.
+//! Traffic patterns of questions and assertions. Only this module parses `tcp/443`.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use crate::net::{Family, PortRange, Protocol, Side};
 use crate::packet_space::{HeaderSetId, HeaderSpace, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
-/// Some traffic: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`,
+/// A set of packets: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`,
 /// `proto/47`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrafficPattern {
@@ -14,7 +14,7 @@ pub struct TrafficPattern {
     kind: PatternKind,
 }
 
-/// What such words mean.
+/// The meaning of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PatternKind {
     Any,
@@ -23,7 +23,7 @@ pub(crate) enum PatternKind {
     Messages(Protocol, Icmp),
 }
 
-/// What can be written.
+/// The forms of a pattern, for error messages.
 const FORMS: &str = "expected `any`, `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, \
                      `icmp/8/0`, `icmpv6/…` or `proto/47`";
 
@@ -108,7 +108,7 @@ fn message(text: &str) -> Result<Icmp, String> {
 }
 
 impl TrafficPattern {
-    /// As it was written.
+    /// Returns the pattern as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.words
     }
@@ -117,7 +117,7 @@ impl TrafficPattern {
         self.kind
     }
 
-    /// Tells it from all other traffic.
+    /// Adds the pattern's conditions to a partition of headers.
     pub(crate) fn add_cuts(&self, cuts: &mut PartitionBuilder) {
         match self.kind {
             PatternKind::Any => {}
@@ -127,7 +127,8 @@ impl TrafficPattern {
         }
     }
 
-    /// All of it that goes between addresses of a family. Control messages go in their own.
+    /// Returns the traffic of the pattern between addresses of a family, without the ICMP of the
+    /// other family.
     pub(crate) fn between(&self, family: Family, traffic: &mut HeaderSpace) -> HeaderSetId {
         match self.kind {
             PatternKind::Protocol(protocol) | PatternKind::Messages(protocol, _)
@@ -142,7 +143,7 @@ impl TrafficPattern {
         }
     }
 
-    /// All of it.
+    /// Returns the traffic of the pattern.
     pub(crate) fn traffic(&self, traffic: &mut HeaderSpace) -> HeaderSetId {
         let (protocol, icmp, range) = match self.kind {
             PatternKind::Any => return HeaderSpace::ALL,
@@ -162,7 +163,7 @@ impl TrafficPattern {
     }
 }
 
-/// Whether these are the control messages of the other family.
+/// Returns `true` for ICMP in IPv6 and for ICMPv6 in IPv4.
 pub(crate) fn is_control_of_other(protocol: Protocol, family: Family) -> bool {
     match family {
         Family::V4 => protocol == Protocol::ICMPV6,

@@ -1,11 +1,12 @@
-//! What the lists of host endpoints say, as views.
+//! The lists of host endpoints, as policy profiles.
 //!
-//! Each list is a way for packets, which either pass or do not; those before connection tracking
-//! and before the translation of destinations are two, for what they allow themselves is asked no
-//! further. A rule's near side is the node's: a list has a view for most addresses there, and
-//! others for those that its rules name.
+//! At each list, packets either pass or do not pass. The untracked and pre-DNAT lists are
+//! represented twice, because what they allow explicitly skips later lists. The local side of a
+//! rule is the node: a list has one profile for most addresses of the node, and separate profiles
+//! for those that its rules name.
 //!
-//! Cost: lists with the same policies and profiles are one; of each, the views.
+//! Cost: lists with the same policies and profiles share one entry; each entry costs its policy
+//! profiles.
 
 use std::collections::BTreeSet;
 
@@ -20,35 +21,35 @@ use crate::packet_space::reachability::{
 use crate::policy::{DefaultAction, Policy, PolicyListKind};
 use crate::resolve::{HostEndpointId, PolicyPosition};
 
-/// What becomes of packets at a list of host endpoints.
+/// What a list of host endpoints is evaluated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostListStage {
-    /// They are not denied.
+    /// The packets that the list does not deny.
     Passed(PolicyListKind),
-    /// A rule allows them, so that no list behind is asked.
+    /// The packets that a rule of the list allows, which skip later lists.
     LetThrough(PolicyListKind),
 }
 
-/// A list in one direction.
+/// The id of a host endpoint list in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostListId(u32);
 
-/// What a list says.
+/// One list of host endpoints in one direction.
 #[derive(Debug)]
 pub struct HostList {
-    /// Its policies, in the order of evaluation.
+    /// The policies, in the order of evaluation.
     pub policies: Vec<PolicyPosition>,
-    /// Whether there is a host endpoint at all; where there is none, all passes.
+    /// `false` if this represents the absence of a host endpoint, where everything passes.
     pub has_host: bool,
-    /// Whether it says what is let through, and not what passes.
+    /// `true` for [`HostListStage::LetThrough`].
     pub is_let_through: bool,
-    /// The view of most addresses of the node, by family.
+    /// The profiles of the node addresses that no rule names, by family.
     by_default: [PolicyProfileId; 2],
-    /// Those of the others, in order.
+    /// The profiles of the other node addresses, in order.
     named: Vec<(EndpointClassId, PolicyProfileId)>,
 }
 
-/// What lists are one by.
+/// The properties by which lists share an entry.
 type HostListKey<'input> = (
     bool,
     (HostListStage, Direction),
@@ -56,7 +57,7 @@ type HostListKey<'input> = (
     Option<&'input ProfileList>,
 );
 
-/// All lists.
+/// All lists of host endpoints.
 #[derive(Debug, Default)]
 pub(super) struct HostLists<'input> {
     of_host: FxHashMap<(Option<HostEndpointId>, HostListStage, Direction), HostListId>,
@@ -65,7 +66,7 @@ pub(super) struct HostLists<'input> {
 }
 
 impl HostListStage {
-    /// All of them with their directions.
+    /// All stages with their directions.
     pub const ALL: [(HostListStage, Direction); 10] = [
         (
             HostListStage::Passed(PolicyListKind::Normal),
@@ -109,7 +110,7 @@ impl HostListStage {
         ),
     ];
 
-    /// The list.
+    /// Returns the list of this stage.
     pub fn list(self) -> PolicyListKind {
         match self {
             HostListStage::Passed(list) | HostListStage::LetThrough(list) => list,
@@ -118,7 +119,8 @@ impl HostListStage {
 }
 
 impl HostList {
-    /// The view of a class of addresses at the node; none is any that no rule names.
+    /// Returns the profile for a class of addresses of the node. `None` means an address that no
+    /// rule names.
     pub fn view(&self, near: Option<EndpointClassId>, family: Family) -> PolicyProfileId {
         let named = near.and_then(|near| self.named.binary_search_by_key(&near, |row| row.0).ok());
         let [v4, v6] = self.by_default;
@@ -131,15 +133,15 @@ impl HostList {
             .map_or(by_default, |row| row.1)
     }
 
-    /// The classes of addresses at the node that have a view of their own, in order.
+    /// Returns the classes of addresses of the node that have a profile of their own, in order.
     pub fn named(&self) -> impl Iterator<Item = EndpointClassId> {
         self.named.iter().map(|row| row.0)
     }
 }
 
 impl ReachabilityMatrix<'_> {
-    /// The list of a host endpoint, or where there is none. Only of a relation [with
-    /// hosts](Self::with_hosts).
+    /// Returns the list of a host endpoint, or the list for `None`, where there is no host
+    /// endpoint. Returns `None` unless the matrix was built [with hosts](Self::with_hosts).
     pub fn list_of(
         &self,
         host: Option<HostEndpointId>,
@@ -149,14 +151,14 @@ impl ReachabilityMatrix<'_> {
         self.hosts.of_host.get(&(host, way, direction)).copied()
     }
 
-    /// A list.
+    /// Returns a list by its id.
     pub fn list(&self, id: HostListId) -> Option<&HostList> {
         self.hosts.all.get(id.0 as usize)
     }
 }
 
 impl<'input> RelationBuilder<'_, 'input> {
-    /// Makes the lists of all host endpoints, and those of none.
+    /// Adds the lists of all host endpoints, and those for no host endpoint.
     pub(super) fn add_hosts(&mut self) {
         let resolved = self.work.resolved;
         let mut applied: FxHashMap<HostEndpointId, Vec<(PolicyPosition, &'input Policy)>> =
@@ -278,7 +280,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         }
     }
 
-    /// The classes of addresses at the node that any rule names, in order.
+    /// Returns the classes of addresses of the node that any rule names, in order.
     fn near_classes(
         &self,
         direction: Direction,
@@ -354,7 +356,8 @@ impl<'input> RelationBuilder<'_, 'input> {
         steps
     }
 
-    /// Before connections and before DNAT, every tier passes on (semantics §4.2).
+    /// Returns the step at the end of a tier. On the untracked and pre-DNAT lists, every tier
+    /// passes (semantics §4.2).
     fn end_on_list(&self, tier: usize, list: PolicyListKind) -> Option<ProfileStep> {
         match list {
             PolicyListKind::Normal | PolicyListKind::Forward => self.end_of_tier(tier),

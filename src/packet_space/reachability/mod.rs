@@ -1,13 +1,13 @@
-//! Who may talk to whom on what.
+//! The reachability matrix: which traffic is allowed between every two endpoint classes.
 //!
-//! In: [`ResolvedPolicy`], its [`EndpointClasses`], and [`HeaderSpace`]. Out:
-//! [`ReachabilityMatrix`], which answers for every pair of classes of places. What an endpoint's
-//! policies say in one direction is a *view*; classes with the same policies share one. A view
-//! knows what it allows with every class at the other end: one answer for most, and those of the
-//! classes that its rules name.
+//! In: [`ResolvedPolicy`], its [`EndpointClasses`], and a [`HeaderSpace`]. Out: a
+//! [`ReachabilityMatrix`], which answers for every pair of endpoint classes. A *policy profile* is
+//! the result of an endpoint's policies in one direction. Classes with the same policies share one.
+//! A profile has one answer for most classes at the other end, and separate answers for the classes
+//! that its rules name.
 //!
-//! Cost: for each view, the classes that the sides of its rules name, each with a logarithm of its
-//! rules: that many operations on sets of traffic. Then an answer is two look-ups.
+//! Cost: for each profile, the classes that its rules name, times a logarithm of the number of its
+//! rules, in operations on sets of headers. Then each answer costs two look-ups.
 
 mod host_endpoints;
 
@@ -27,14 +27,15 @@ use crate::packet_space::peer_table::{PeerTable, SideContext, SideId};
 use crate::policy::{Action, DefaultAction, PolicyKey, PolicyListKind, Rule, Tier};
 use crate::resolve::ResolvedPolicy;
 
-/// What policy says in one direction, with every class at the other end.
+/// The id of a policy profile: the result of policy in one direction, for every class at the other
+/// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyProfileId(u32);
 
-/// A rule with the policy or profile it stands in.
+/// A rule, with the policy or profile that contains it.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleId<'input> {
-    /// The tier; none for a profile.
+    /// The tier of the policy; `None` for a rule of a profile.
     pub tier: Option<&'input Tier>,
     /// The policy or profile.
     pub key: &'input PolicyKey,
@@ -44,29 +45,29 @@ pub struct RuleId<'input> {
     pub rule: &'input Rule,
 }
 
-/// What decides about some traffic.
+/// What decides the verdict for some traffic.
 #[derive(Debug, Clone, Copy)]
 pub enum DecisionCause<'input> {
     /// A rule.
     Rule(RuleId<'input>),
-    /// The end of a tier that denies what no rule of its policies decided.
+    /// The end of a tier whose default action denies.
     Tier(&'input Tier),
     /// The end of the profiles.
     Profiles,
 }
 
-/// Traffic with what decides about it.
+/// Traffic, with what decides its verdict.
 #[derive(Debug, Clone, Copy)]
 pub struct DecidedTraffic<'input> {
     /// The traffic; not empty.
     pub traffic: HeaderSetId,
     /// What decides.
     pub cause: DecisionCause<'input>,
-    /// Whether it is allowed.
+    /// `true` if the traffic is allowed.
     pub is_allowed: bool,
 }
 
-/// Answers for all pairs of classes of places.
+/// The allowed traffic between all pairs of endpoint classes.
 #[derive(Debug)]
 pub struct ReachabilityMatrix<'input> {
     rules: Vec<RuleId<'input>>,
@@ -79,17 +80,17 @@ pub struct ReachabilityMatrix<'input> {
     hosts: host_endpoints::HostLists<'input>,
 }
 
-/// What a view allows.
+/// The traffic that a policy profile allows.
 #[derive(Debug)]
 struct PolicyProfile {
     default: HeaderSetId,
     listed: Vec<(EndpointClassId, HeaderSetId)>,
 }
 
-/// A step on the way through the policies of one direction.
+/// One step in the evaluation of the policies of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ProfileStep {
-    /// A rule, with the traffic that its own conditions and its near side leave.
+    /// A rule, with the traffic that its protocol and its local side leave.
     Rule {
         rule: u32,
         far: SideId,
@@ -100,30 +101,30 @@ enum ProfileStep {
     Tier { tier: u32, default: DefaultAction },
     /// The end of a profile.
     Profile,
-    /// Behind all.
+    /// The end of the evaluation.
     End { is_allowed: bool },
 }
 
-/// Traffic on its way through the steps.
+/// The traffic that is still undecided during an evaluation.
 struct Residual {
-    /// What no rule of the tier has decided yet.
+    /// The traffic that no rule of the tier has decided yet.
     open: HeaderSetId,
-    /// What a rule of the tier passes on.
+    /// The traffic that a rule of the tier passes to the next tier.
     passed: HeaderSetId,
     allowed: HeaderSetId,
 }
 
-/// What is known of all rules while views are made.
+/// The state while policy profiles are computed.
 struct RelationBuilder<'work, 'input> {
     work: SideContext<'work, 'input>,
     relation: ReachabilityMatrix<'input>,
-    /// For every rule, what it takes without looking at anyone, and its sides.
+    /// For every rule, its sides and the traffic of its protocol.
     prepared: Vec<PreparedRule>,
-    /// Where the rules of a policy or profile begin among all rules.
+    /// The number of the first rule of each policy or profile in each direction.
     firsts: FxHashMap<(&'input PolicyKey, Direction), u32>,
 }
 
-/// A rule before anyone is looked at.
+/// A rule before its sides are evaluated at a class.
 #[derive(Debug, Clone, Copy)]
 struct PreparedRule {
     source: SideId,
@@ -132,7 +133,7 @@ struct PreparedRule {
 }
 
 impl<'input> ReachabilityMatrix<'input> {
-    /// Decides every pair.
+    /// Evaluates policy for every pair of endpoint classes.
     pub fn new(
         resolved: &ResolvedPolicy<'input>,
         places: &EndpointClasses<'input>,
@@ -141,7 +142,7 @@ impl<'input> ReachabilityMatrix<'input> {
         Self::local_class(resolved, places, traffic, |_| true)
     }
 
-    /// The same, and what the lists of host endpoints say.
+    /// As [`Self::new`], but evaluates the lists of host endpoints too.
     pub fn with_hosts(
         resolved: &ResolvedPolicy<'input>,
         places: &EndpointClasses<'input>,
@@ -150,7 +151,7 @@ impl<'input> ReachabilityMatrix<'input> {
         Self::made(resolved, places, true, traffic, |_| true)
     }
 
-    /// Decides by the policies of some classes of places; the others allow everything.
+    /// Evaluates the policies of some endpoint classes only. The other classes allow everything.
     pub fn local_class(
         resolved: &ResolvedPolicy<'input>,
         places: &EndpointClasses<'input>,
@@ -208,7 +209,7 @@ impl<'input> ReachabilityMatrix<'input> {
         maker.relation
     }
 
-    /// What may go from one class of places to another of the same family.
+    /// Returns the traffic that may go from one class to another class of the same family.
     pub fn allowed(
         &self,
         source: EndpointClassId,
@@ -220,7 +221,7 @@ impl<'input> ReachabilityMatrix<'input> {
         traffic.and(leaves, enters)
     }
 
-    /// The view of a class of places.
+    /// Returns the policy profile of a class in one direction.
     pub fn view(&self, class: EndpointClassId, direction: Direction) -> PolicyProfileId {
         let views = match direction {
             Direction::Egress => &self.egress,
@@ -232,7 +233,8 @@ impl<'input> ReachabilityMatrix<'input> {
             .unwrap_or(PolicyProfileId(u32::MAX))
     }
 
-    /// What a view allows with a class at the other end; nothing, for a view of another relation.
+    /// Returns the traffic that a profile allows with a class at the other end. Empty for a profile
+    /// of another matrix.
     pub fn seen(&self, view: PolicyProfileId, far: EndpointClassId) -> HeaderSetId {
         let Some(view) = self.views.get(view.0 as usize) else {
             return HeaderSpace::NONE;
@@ -243,25 +245,25 @@ impl<'input> ReachabilityMatrix<'input> {
             .map_or(view.default, |row| row.1)
     }
 
-    /// What a view allows with most classes at the other end.
+    /// Returns the traffic that a profile allows with the classes that are not exceptions.
     pub fn seen_by_default(&self, view: PolicyProfileId) -> HeaderSetId {
         self.views
             .get(view.0 as usize)
             .map_or(HeaderSpace::NONE, |view| view.default)
     }
 
-    /// The classes at the other end with which a view allows something else than by default, in
-    /// order.
+    /// Returns the classes at the other end for which a profile differs from its default, in order,
+    /// with the traffic that it allows there.
     pub fn exceptions(&self, view: PolicyProfileId) -> &[(EndpointClassId, HeaderSetId)] {
         self.views
             .get(view.0 as usize)
             .map_or(&[], |view| &view.listed)
     }
 
-    /// Who decides about what of some traffic, in a view with a class at the other end, in order.
-    /// The traffic of all of them is that.
+    /// Returns what decides about the traffic `sent`, for a profile and a class at the other end,
+    /// in order of evaluation. The parts are disjoint and cover `sent`.
     ///
-    /// Cost: the rules, each with the part of the traffic that gets to it.
+    /// Cost: the rules, each with the part of the traffic that reaches it.
     pub fn causes(
         &self,
         view: PolicyProfileId,
@@ -304,8 +306,8 @@ impl<'input> ReachabilityMatrix<'input> {
         decided
     }
 
-    /// The classes at the other end that any rule of a view names, in order; with all others it
-    /// says the same, and by the same rules.
+    /// Returns the classes at the other end that any rule of a profile names, in order. For all
+    /// other classes, the profile has the same verdicts, by the same rules.
     pub fn named(&self, view: PolicyProfileId) -> Vec<EndpointClassId> {
         let steps = self.steps.get_index(view.0 as usize).into_iter().flatten();
         let tables = steps.filter_map(|step| match step {
@@ -321,9 +323,9 @@ impl<'input> ReachabilityMatrix<'input> {
         named
     }
 
-    /// What rules take of some traffic, in a view with a class at the other end: each that takes
-    /// anything, by its position in [`ReachabilityMatrix::rules`]. A rule that passes packets on
-    /// takes them too, one that logs does not.
+    /// Returns the part of `sent` that each rule takes, for a profile and a class at the other end,
+    /// by the rule's index in [`ReachabilityMatrix::rules`]. Rules that take nothing are left out.
+    /// A Pass rule takes packets too; a Log rule does not.
     pub fn taken(
         &self,
         view: PolicyProfileId,
@@ -357,12 +359,12 @@ impl<'input> ReachabilityMatrix<'input> {
         all
     }
 
-    /// Every rule of the policies, in the order of evaluation, then those of profiles.
+    /// Returns every rule: those of policies in the order of evaluation, then those of profiles.
     pub fn rules(&self) -> &[RuleId<'input>] {
         &self.rules
     }
 
-    /// What a step is, and whether it allows what it decides; none where it decides nothing.
+    /// Returns what a step is and whether it allows, or `None` if the step decides nothing.
     fn cause(&self, step: ProfileStep) -> Option<(DecisionCause<'input>, bool)> {
         match step {
             ProfileStep::Rule {
@@ -402,7 +404,8 @@ impl Residual {
         }
     }
 
-    /// Goes a step on; gives what it takes off the way.
+    /// Applies one step. `here` is the traffic that the far side of the rule matches. Returns the
+    /// traffic that the step removes from the open traffic.
     fn subtract(
         &mut self,
         step: ProfileStep,
@@ -513,7 +516,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         }
     }
 
-    /// The view of a class, new or known.
+    /// Returns the profile of a class; adds it if it is new.
     fn view(
         &mut self,
         id: EndpointClassId,
@@ -534,7 +537,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         PolicyProfileId(number(self.relation.steps.insert_full(steps).0))
     }
 
-    /// The view of those without policies.
+    /// Returns the profile of classes without policies.
     fn open_view(&mut self) -> PolicyProfileId {
         PolicyProfileId(number(
             self.relation
@@ -552,6 +555,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             .flat_map(|selector| resolved.policies_of(*selector))
             .copied()
             .collect();
+        // positions sort in the order of evaluation: by tier, then by policy
         places.sort_unstable();
 
         let (mut steps, mut last) = (Vec::new(), None);
@@ -598,8 +602,8 @@ impl<'input> RelationBuilder<'_, 'input> {
         })
     }
 
-    /// Behind the tiers, profile after profile: what one passes or does not decide is for the next
-    /// (semantics §4.3.6).
+    /// Adds the steps of profiles after those of tiers. What a profile passes or does not decide
+    /// continues with the next profile (semantics §4.3.6).
     fn add_profiles(&mut self, owner: EndpointId, near: LocalClass, steps: &mut Vec<ProfileStep>) {
         let inventory: &'input Inventory = self.work.resolved.inventory;
         self.add_rules_of(&inventory.endpoint(owner).profiles, near, steps);
@@ -626,6 +630,7 @@ impl<'input> RelationBuilder<'_, 'input> {
                 }
                 ProfileName::Named(name) => resolved.policies.profiles.get(name),
             };
+            // a profile that is not in the input denies, whatever comes after it
             let Some(profile) = profile else { break };
             self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
             steps.push(ProfileStep::Profile);
@@ -634,7 +639,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         steps.push(ProfileStep::End { is_allowed: false });
     }
 
-    /// The rules that can match where the near side is this class.
+    /// Adds the rules that can match if the local side is this class.
     fn add_rules(
         &mut self,
         key: &'input PolicyKey,
@@ -676,7 +681,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         }
     }
 
-    /// What every view allows.
+    /// Evaluates every policy profile.
     fn decide(&mut self) {
         let steps = std::mem::take(&mut self.relation.steps);
         self.relation.views = steps.iter().map(|steps| self.decide_view(steps)).collect();
@@ -715,18 +720,20 @@ impl<'input> RelationBuilder<'_, 'input> {
         }
         common.rules = RuleCascade::new(rules);
 
+        // only classes that a rule names can differ from this
         let default = common.walk(steps, &[], self.work.traffic);
         let rows = touched
             .iter()
             .map(|(class, own)| (*class, common.walk(steps, own, self.work.traffic)));
         let mut listed: Vec<(EndpointClassId, HeaderSetId)> =
+            // a named class may have the default result anyway
             rows.filter(|row| row.1 != default).collect();
         listed.sort_unstable();
         PolicyProfile { default, listed }
     }
 }
 
-/// The sinks of what rules take.
+/// The indices of the sinks of a [`RuleCascade`] here.
 const ALLOWED: usize = 0;
 const PASSED: usize = 1;
 
@@ -744,16 +751,16 @@ fn taken(action: Action, wanted: HeaderSetId) -> Option<CascadeRule<2>> {
     }
 }
 
-/// The steps of a view as most classes at the other end meet them.
+/// The steps of a profile that apply to most classes at the other end.
 ///
-/// A class that rules name meets the steps between these all at once ([`RuleCascade`]). So a view
-/// costs the rows of its rules' tables, and not its classes times its rules.
+/// For a class that rules name, all steps between these are evaluated at once ([`RuleCascade`]). A
+/// profile therefore costs the rows of its rules' tables, not classes times rules.
 struct CommonSteps {
-    /// Where the rules stand that are about most classes, in order.
+    /// The positions of the rules that match most classes, in order.
     positions: Vec<usize>,
-    /// What these do there.
+    /// The effects of these rules.
     rules: RuleCascade<2>,
-    /// Where the steps stand that are no rules, in order.
+    /// The positions of the steps that are not rules, in order.
     ends: Vec<usize>,
 }
 
@@ -768,8 +775,8 @@ impl Default for CommonSteps {
 }
 
 impl CommonSteps {
-    /// What all steps allow with a class for which rules at some positions, in order, do something
-    /// else than for most.
+    /// Returns the traffic that all steps allow with a class. `rules` are the positions at which a
+    /// rule differs from the default for this class, in order.
     fn walk(
         &mut self,
         steps: &[ProfileStep],
@@ -795,7 +802,7 @@ impl CommonSteps {
         way.allowed
     }
 
-    /// Goes through the rules at these positions.
+    /// Applies the common rules in a range of positions.
     fn pass(&mut self, range: Range<usize>, way: &mut Residual, traffic: &mut HeaderSpace) {
         let number = |position: usize| self.positions.partition_point(|known| *known < position);
         let rules = number(range.start)..number(range.end);
@@ -805,7 +812,7 @@ impl CommonSteps {
     }
 }
 
-/// The class whose policies are asked.
+/// The class whose policies are evaluated.
 #[derive(Debug, Clone, Copy)]
 struct LocalClass {
     id: EndpointClassId,
@@ -813,7 +820,7 @@ struct LocalClass {
     direction: Direction,
 }
 
-/// Positions of both lists, in order; where both have one, the second's counts.
+/// Merges two sorted lists by position. If both have a position, the second list wins.
 fn merged<'rows>(
     always: &'rows [(usize, HeaderSetId)],
     own: &'rows [(usize, HeaderSetId)],
@@ -824,6 +831,7 @@ fn merged<'rows>(
     );
 
     std::iter::from_fn(move || match (always.peek(), own.peek()) {
+        // both lists are sorted by position
         (Some(left), Some(right)) if left.0 < right.0 => always.next(),
         (Some(left), Some(right)) => {
             if left.0 == right.0 {
