@@ -1,4 +1,4 @@
-//! From the members that a set has to those that it is to have.
+//! Difference between the members that a set has and those that it should have.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,24 +7,24 @@ use crate::net::{Cidr, Family};
 use crate::plan::set_references::{LookupSide, MemberEffect, SetReferences};
 use crate::ruleset::{ParsedMember, ParsedSet};
 
-/// What is to come and to go; both sorted.
+/// Members to add and members to remove. Both lists are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct MemberDelta {
     pub(super) missing: Vec<ParsedMember>,
     pub(super) extra: Vec<ParsedMember>,
 }
 
-/// A line that changes a set which rules look into.
+/// One added or removed member of a set that rules reference.
 #[derive(Debug, Clone, Copy)]
 struct MemberEdit {
-    /// The addresses that it is about; none where it is about ports.
+    /// Addresses of the member. `None` for a port.
     net: Option<Cidr>,
     effect: MemberEffect,
     side: Option<LookupSide>,
 }
 
 impl MemberDelta {
-    /// Both lists are sorted; linear.
+    /// Compares two sorted lists. Cost: linear.
     pub(super) fn between(wanted: &[ParsedMember], found: &[ParsedMember]) -> Self {
         let mut delta = Self::default();
         let (mut wanted, mut found) = (wanted.iter().peekable(), found.iter().peekable());
@@ -44,15 +44,15 @@ impl MemberDelta {
         }
     }
 
-    /// How many members change.
+    /// Returns the number of changed members.
     pub(super) fn len(&self) -> usize {
         self.missing.len() + self.extra.len()
     }
 
-    /// Whether the removals take the last prefix of a length, while the set has wider ones. The
-    /// kernel looks for an address length by length, longest first, in a list that it then moves up
-    /// under packets in the middle of it: such a packet misses the next length, and with it a
-    /// member that stays.
+    /// Returns whether the removals take the last prefix of some length while the set keeps wider
+    /// prefixes. For each address, the kernel tries the prefix lengths in the set, longest first.
+    /// It moves that list up when a length disappears, also while a packet is being matched: such a
+    /// packet skips the next length, and may miss a member that stays.
     ///
     /// Cost: linear.
     pub(super) fn ends_a_length(&self, found: &[ParsedMember]) -> bool {
@@ -62,10 +62,12 @@ impl MemberDelta {
             .any(|(length, count)| Some(length) != widest && there.get(length) == Some(count))
     }
 
-    /// The lines that change a set, removals first: there is room for the rest then, and one prefix
-    /// may come back as its own exception, which is the same member to the kernel.
+    /// Writes the lines that change a set, removals first. This order frees room for the additions.
+    /// It also lets a prefix come back as its own `nomatch` exception, which is the same element to
+    /// the kernel.
     pub(super) fn write(&self, slot: &str, out: &mut String) {
         for run in runs(&self.extra) {
+            // `del` takes the prefix without `nomatch`.
             match run {
                 [ParsedMember::Net(net, true)] => {
                     line("del", slot, &[ParsedMember::Net(*net, false)], out)
@@ -77,7 +79,7 @@ impl MemberDelta {
     }
 }
 
-/// How many prefixes there are of each length.
+/// Counts the prefixes of each length.
 fn lengths(members: &[ParsedMember]) -> BTreeMap<u8, usize> {
     let mut lengths = BTreeMap::new();
     for member in members {
@@ -88,12 +90,12 @@ fn lengths(members: &[ParsedMember]) -> BTreeMap<u8, usize> {
     lengths
 }
 
-/// The lines that fill a set.
+/// Writes the lines that fill a set.
 pub(super) fn add(members: &[ParsedMember], slot: &str, out: &mut String) {
     runs(members).for_each(|run| line("add", slot, run, out));
 }
 
-/// Members by lines: ports that follow each other are one.
+/// Splits members into lines. Consecutive ports share one line.
 fn runs(members: &[ParsedMember]) -> impl Iterator<Item = &[ParsedMember]> {
     let follows = |left: &ParsedMember, right: &ParsedMember| matches!((left, right), (ParsedMember::Port(left), ParsedMember::Port(right)) if left + 1 == *right);
     members.chunk_by(follows)
@@ -107,17 +109,18 @@ fn line(verb: &str, slot: &str, run: &[ParsedMember], out: &mut String) {
     };
 }
 
-/// Whether a set can have so many members.
+/// Returns whether a set has room for this many members.
 pub(super) fn is_roomy(set: &ParsedSet, members: usize) -> bool {
     set.maxelem == 0 || usize::try_from(set.maxelem).is_ok_and(|most| members <= most)
 }
 
-/// Whether sets that a family's rules look into may be changed line by line, so that at every
-/// instant what was and will be allowed passes, and what was and will be denied does not. Each line
-/// must be the only one that a packet sees; or else all that it sees open, or all close. A packet
-/// sees a line when one of its addresses lies in the member, on a side that rules ask about.
+/// Returns whether the sets that a family's rules reference may be changed line by line, so that at
+/// every instant traffic which old and new policy both allow passes, and traffic which both deny is
+/// dropped. Each line must be the only one that affects a packet, or else all the lines that affect
+/// it must open, or all must close. A line affects a packet if one of its addresses lies in the
+/// member, on a side that rules match.
 ///
-/// Cost: a sort of the members that change.
+/// Cost: a sort of the changed members.
 pub(super) fn is_hitless(
     changes: &[(&str, &MemberDelta)],
     family: Family,
@@ -127,11 +130,13 @@ pub(super) fn is_hitless(
         .iter()
         .flat_map(|(slot, delta)| operations(slot, delta, family, looks))
         .collect();
+    // A single line is atomic. Several are safe if all open or all close.
     if operations.len() <= 1 || is_monotone(&operations) {
         return true;
     }
 
     let side = operations.first().and_then(|first| first.side);
+    // Lines about ports, or on different sides, may all concern the same packet.
     if side.is_none()
         || operations
             .iter()
@@ -139,6 +144,8 @@ pub(super) fn is_hitless(
     {
         return false;
     }
+    // Prefixes nest or are disjoint, so after the sort a prefix directly precedes all that it
+    // contains.
     operations.sort_unstable_by_key(|operation| operation.net);
 
     let holds = |outer: &MemberEdit, inner: &MemberEdit| {
@@ -155,6 +162,7 @@ pub(super) fn is_hitless(
             .position(|inner| !holds(outer, inner))
             .unwrap_or(rest.len());
         let (group, behind) = rest.split_at(end.max(1));
+        // The members of a group overlap, so one packet may see several of its lines.
         if group.len() > 1 && !is_monotone(group) {
             return false;
         }
@@ -174,7 +182,7 @@ fn is_monotone(operations: &[MemberEdit]) -> bool {
         })
 }
 
-/// The lines of a delta, as a family sees them; none where they change nothing there.
+/// Returns the edits of a delta as one family sees them. Empty if they have no effect there.
 fn operations<'delta>(
     slot: &str,
     delta: &'delta MemberDelta,
@@ -187,6 +195,7 @@ fn operations<'delta>(
 
     view.into_iter().flat_map(move |view| {
         let operation = move |member: &ParsedMember, effect: MemberEffect| {
+            // Adding an exception (`nomatch`) has the effect of removing a member.
             let is_exception = matches!(member, ParsedMember::Net(_, true));
             MemberEdit {
                 net: member.net(),

@@ -1,4 +1,4 @@
-//! What a node's kernel is to hold: a bundle's scripts, taken apart.
+//! The desired state of a node's kernel, parsed from a bundle's scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +7,22 @@ use crate::ruleset::{
     RulePosition, RuleText, TableId,
 };
 
-/// What the kernel is to hold.
+/// The desired state of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DesiredKernel {
-    /// Sets, by their own names.
+    /// Sets, by their own names (not slots).
     pub sets: ParsedSets,
-    /// Our part of each table. A table that is not here is to hold nothing of ours.
+    /// Palisade's part of each table. A table that is absent here should contain nothing of
+    /// Palisade.
     pub tables: BTreeMap<TableId, ParsedTable>,
-    /// Sets by their names in the kernel that stay as they are: rules look into them, and they
-    /// cannot be made anew, since `ipset` cannot list them or they are of a type that palisade does
-    /// not make. No bundle has any.
+    /// Sets that stay as they are, by their kernel names. Rules reference them, and Palisade cannot
+    /// recreate them: `ipset` cannot list them, or they have a type that Palisade does not create.
+    /// Empty for every bundle.
     pub untouched: BTreeSet<String>,
 }
 
 impl DesiredKernel {
-    /// Takes a node's scripts apart.
+    /// Converts a node's checked scripts.
     pub fn from_scripts(scripts: CheckedScripts) -> Self {
         Self::of_holdings(scripts.into_holdings())
     }

@@ -1,4 +1,4 @@
-//! What differs, in words that do not depend on how it will be levelled.
+//! Lists the differences, in terms that do not depend on how the plan removes them.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
 use crate::plan::{HookProblem, KernelDifference};
 use crate::ruleset::{ParsedSet, RulePosition, RuleText, TableId};
 
-/// Of the members that differ, so many are named.
+/// How many of the differing members a difference lists by name.
 const NAMED: usize = 5;
 
-/// All differences: sets, then tables.
+/// Returns all differences: sets first, then tables.
 pub(super) fn differences(
     comparison: &TableComparison<'_>,
     targets: &SetTargets<'_>,
@@ -38,7 +38,7 @@ pub(super) fn differences(
         });
     }
 
-    // a copy that rules still look into belongs to what is said of its set
+    // A slot that rules still reference is reported as part of its set.
     let is_live = |slot: &str| looks.has(slot) && targets.sets.contains_key(base(slot).as_str());
     let unused = unused(targets, comparison.observed, looks)
         .into_iter()
@@ -51,7 +51,8 @@ pub(super) fn differences(
     found
 }
 
-/// Sets of ours that no rule will look into, and that others leave alone.
+/// Returns the Palisade sets that no rule will reference after the plan, except those that foreign
+/// rules reference.
 pub(super) fn unused<'all>(
     targets: &SetTargets<'_>,
     observed: &'all ObservedKernel,
@@ -68,7 +69,7 @@ pub(super) fn unused<'all>(
         .collect()
 }
 
-/// `1 set`, `3 sets`.
+/// Formats a count: `1 set`, `3 sets`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
@@ -77,7 +78,7 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// A set is told apart from the copy that rules look into, else from the first that there is.
+/// Compares a set with the slot that rules reference, or else with the first slot that exists.
 fn of_set(
     name: &str,
     target: &SetTarget<'_>,
@@ -163,9 +164,9 @@ fn of_table(
     }));
 }
 
-/// Rules that differ by more than by the copies that they look into, which the sets' own
-/// differences tell. Rules at both ends that are as they are to be are left out, so that one which
-/// is missing or too many is one difference.
+/// Reports the rules that differ by more than the slots that they reference, since set differences
+/// report those. Skips the equal rules at both ends, so that one missing or extra rule is one
+/// difference and does not shift all the rules after it.
 fn of_chain(
     id: TableId,
     name: &str,

@@ -1,4 +1,4 @@
-//! The scripts that bring sets to their members.
+//! Scripts that give sets their members.
 
 use crate::observe::ObservedKernel;
 use crate::plan::delta::{MemberDelta, add};
@@ -6,25 +6,25 @@ use crate::plan::differences::counted;
 use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
 use crate::ruleset::ParsedSet;
 
-/// Bytes from which on it is worth another process to fill sets by two at once.
+/// Size in bytes from which a second `ipset` process pays for itself.
 const WORTH_TWO: usize = 1 << 20;
 
-/// Lines for `ipset restore`, and how many sets they are about.
+/// Lines for `ipset restore`, and the number of sets that they change.
 #[derive(Debug, Default)]
 pub(super) struct FillScript {
-    /// What nobody sees, by set.
+    /// Lines for slots that no Palisade rule references, one text per set.
     hidden: Vec<String>,
-    /// How many of these only rules of others see.
+    /// How many of these slots foreign rules reference.
     lent: usize,
-    /// What packets see.
+    /// Lines that packets can observe.
     visible: String,
-    /// Sets that are changed while rules look into them.
+    /// Sets changed in place, while rules reference them.
     changed: usize,
-    /// Sets that are swapped with a copy.
+    /// Sets swapped with a copy.
     swapped: usize,
-    /// Sets of source validation that gain members.
+    /// Source-validation sets that gain members.
     gates: usize,
-    /// Sets that are changed where no way is right.
+    /// Sets changed in place although no safe strategy exists.
     exposed: usize,
 }
 
@@ -60,8 +60,9 @@ impl FillScript {
         script
     }
 
-    /// What is done and the texts that do it, which are run at once; in order. What nobody sees
-    /// comes first: should a line be refused, nothing has happened yet.
+    /// Returns descriptions, each with the texts that `ipset` processes restore concurrently, in
+    /// order. The invisible lines come first: if the kernel refuses one of them, no packet has seen
+    /// a change.
     pub(super) fn parts(self) -> Vec<(String, Vec<String>)> {
         let own = self.hidden.len() - self.lent;
         let hidden = about(&[
@@ -109,11 +110,13 @@ impl FillScript {
     }
 }
 
-/// The lines that take out of gates what they are to lose, and how many gates these are.
+/// Returns the lines that remove the extra members of gates, and the number of these gates.
 pub(super) fn shrink(targets: &SetTargets<'_>) -> (String, usize) {
     let (mut text, mut count) = (String::new(), 0);
     for SetTarget { slot, way, .. } in targets.sets.values() {
         match way {
+            // `fill` has filled the copy with the desired members, so one atomic swap removes all
+            // the extra ones.
             FillStrategy::Gate {
                 copy: Some(copy), ..
             } => text.push_str(&format!("swap {slot} {copy}\n")),
@@ -138,7 +141,7 @@ pub(super) fn shrink(targets: &SetTargets<'_>) -> (String, usize) {
     (text, count)
 }
 
-/// The lines that fill a set in which nobody looks.
+/// Returns the lines that fill a set in a slot that no rule references.
 fn fill(set: &ParsedSet, slot: &str, observed: &ObservedKernel) -> String {
     let mut text = String::new();
     let found = observed.sets.get(slot);
@@ -148,8 +151,11 @@ fn fill(set: &ParsedSet, slot: &str, observed: &ObservedKernel) -> String {
             delta.write(slot, &mut text);
             return text;
         }
+        // A flush and a refill are shorter than a delta that is longer than the set.
         text.push_str(&format!("flush {slot}\n"));
     } else {
+        // A set of another type or size cannot be refilled. It is unreferenced, so it can be
+        // destroyed.
         found
             .into_iter()
             .for_each(|_| text.push_str(&format!("destroy {slot}\n")));
@@ -160,7 +166,7 @@ fn fill(set: &ParsedSet, slot: &str, observed: &ObservedKernel) -> String {
     text
 }
 
-/// One text or, where that is long, two of about the same length. A set is whole in one of them.
+/// Returns one text, or two of about equal length if the total is long. A set is never split.
 fn shared_out(texts: Vec<String>) -> Vec<String> {
     if texts.iter().map(String::len).sum::<usize>() < WORTH_TWO {
         return vec![texts.concat()];
@@ -178,7 +184,7 @@ fn shared_out(texts: Vec<String>) -> Vec<String> {
     halves.into_iter().filter(|half| !half.is_empty()).collect()
 }
 
-/// `change 2 sets in place, swap 1 set with a copy`.
+/// Formats `change 2 sets in place, swap 1 set with a copy`.
 fn about(parts: &[(&str, usize, &str)]) -> String {
     let parts = parts.iter().filter(|(_, count, _)| *count > 0);
     let words: Vec<String> = parts

@@ -1,17 +1,17 @@
-//! Sets that source validation asks before all else.
+//! Gates: the sets that source validation matches before all other rules.
 //!
-//! Packets that such a set holds can only be dropped for it, or logged, and whether they are does
-//! not depend on any other set or rule that a plan changes: as long as the chains on the way there
-//! stay. So a set of this sort need not change together with others. What it is to gain it gains
-//! before the other changes of a plan, and what it is to lose it loses behind them. Meanwhile it
-//! holds both:
+//! A packet in such a set can only be dropped or logged because of it. While the chains up to that
+//! match stay unchanged, this outcome does not depend on any other set or rule that a plan changes.
+//! So a gate need not change together with other sets. It gains members before the other changes of
+//! a plan, and loses members after them. Meanwhile it holds both the old and the new members:
 //!
-//! - What was denied is denied. Before the other changes, because more is dropped than until then;
-//!   and behind them, because more is dropped than will be.
-//! - What was allowed and will be allowed is in neither, or its route back is right. It passes.
+//! - What was denied stays denied. Before the other changes, the gate drops more than the old
+//!   policy; after them, it drops more than the new policy.
+//! - What was and will be allowed is in neither set of members, or its reverse path is right. It
+//!   passes.
 //!
-//! Without this, a pod or node that comes would have the raw table written with the filter table,
-//! behind a guard.
+//! Without gates, every pod or node that appears would make a plan write the raw table together
+//! with the filter table, under a guard.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +20,15 @@ use crate::plan::tables::TableComparison;
 use crate::plan::targets::SetTargets;
 use crate::ruleset::{ParsedTable, RuleJump, RuleText, TableId, TableKind};
 
-/// Our chains on the way there: the first begins with a jump to the second, of packets whose route
-/// back is wrong.
+/// Palisade chains up to the match. The first begins with a jump to the second, for packets whose
+/// reverse path is wrong.
 const WAY: [&str; 2] = ["pal-PREROUTING", "pal-validate-source"];
 
-/// Where packets with a wrong source end.
+/// The chain that handles packets with a wrong source.
 const SPOOFED: &str = "pal-spoofed";
 
-/// The names in the kernel of sets that only source validation looks into, where its rules stay.
+/// Returns the kernel names of the sets that only source validation references, in tables where its
+/// rules stay unchanged.
 pub(super) fn gate_sets<'all>(
     comparison: &TableComparison<'all>,
     targets: &SetTargets<'_>,
@@ -54,10 +55,11 @@ pub(super) fn gate_sets<'all>(
         elsewhere.extend(table.hooks.iter().flat_map(|hook| hook.rule.sets()));
         elsewhere.extend(table.sets_of_others.iter().map(String::as_str));
     }
+    // A set that another rule references affects more than dropping and logging here.
     asked.difference(&elsewhere).copied().collect()
 }
 
-/// Whether a raw table begins with source validation, and no rule of that is written.
+/// Returns whether a raw table begins with source validation and the plan writes none of its rules.
 fn stays(id: TableId, comparison: &TableComparison<'_>, targets: &SetTargets<'_>) -> bool {
     let (wanted, found) = comparison.tables(id);
     if ![wanted, found].into_iter().all(is_validating) {
@@ -69,7 +71,8 @@ fn stays(id: TableId, comparison: &TableComparison<'_>, targets: &SetTargets<'_>
     !is_written && !change.hooks.iter().any(|hooks| hooks.chain == "PREROUTING")
 }
 
-/// Whether packets come by source validation before all else of ours, and meet nothing else there.
+/// Returns whether packets meet source validation before all other Palisade rules, and its chains
+/// do nothing else.
 fn is_validating(table: &ParsedTable) -> bool {
     let [prerouting, validate] = WAY;
     let rules = |name: &str| table.chains.get(name).map_or(&[][..], Vec::as_slice);
@@ -84,6 +87,7 @@ fn is_validating(table: &ParsedTable) -> bool {
         rule.leads() == Some(RuleJump::Jump(validate)) && rule.sets().is_empty()
     });
 
+    // A negated match would turn a gain of members into a loss of drops.
     let is_plain = |rule: &RuleText| rule.looks().iter().all(|look| !look.is_negated);
 
     is_first

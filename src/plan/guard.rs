@@ -1,8 +1,8 @@
-//! A copy of the filter table that is to be, behind the one that is: in the security table, whose
-//! chains packets pass behind the filter table's. What it denies is denied, and what it accepts
-//! must have passed the filter table too.
+//! The transition guard: a copy of the desired filter table in the security table. Packets traverse
+//! the security table after the filter table. So the guard drops what the desired policy denies,
+//! and a packet that it accepts must have passed the filter table, too.
 //!
-//! Cost: the filter table once more.
+//! Cost: a second filter table.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,23 @@ use crate::plan::tables::{TableComparison, are_equal, copied};
 use crate::plan::targets::{SetTargets, SlotNames};
 use crate::ruleset::{ParsedTable, RuleText, TableId, TableKind};
 
-/// Transactions that put it up and take it away.
+/// Transactions that install and remove a guard.
 #[derive(Debug)]
 pub(super) struct TransitionGuard {
-    /// Puts it up; empty where it stands already.
+    /// Installs the guard. Empty if it is installed already.
     pub(super) on: String,
-    /// Takes it away: nothing comes by its chains any more.
+    /// Removes the guard's hooks and rules, so that no packet enters its chains.
     pub(super) off: String,
-    /// Removes its chains.
+    /// Deletes its chains.
     pub(super) removal: String,
-    /// How many chains these are.
+    /// Number of its chains.
     pub(super) chains: usize,
-    /// Whether it takes the place of another one, which denied what the filter table does not.
+    /// Whether it replaces another guard, which denied packets that the filter table does not deny.
     pub(super) is_replaced: bool,
 }
 
 impl TransitionGuard {
-    /// The guard of a family, for what is to be.
+    /// Builds the guard of a family, for the desired filter table.
     pub(super) fn new(
         family: Family,
         comparison: &TableComparison<'_>,
@@ -55,13 +55,15 @@ impl TransitionGuard {
             change.write(&mut on);
         }
 
+        // A left-over guard that is part of the filter table denies nothing beyond that table.
         let is_replaced =
             !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
+        // The removal is planned from the state after the installation.
         let observed = ObservedKernel {
             tables: BTreeMap::from([(id, behind(&put, id))]),
             ..ObservedKernel::default()
         };
-        // a state that is brought back may have had a guard
+        // The desired state of a rollback may contain a guard, which then stays.
         let before = copied(comparison.tables(id).0, &targets.moved());
         let before = DesiredKernel {
             tables: BTreeMap::from([(id, before)]),
@@ -87,7 +89,8 @@ impl TransitionGuard {
     }
 }
 
-/// The table when it is put up: chains that were left there have no rules then.
+/// Returns the security table as it is once the guard is installed. Its left-over chains have no
+/// rules then.
 fn behind(put: &TableComparison<'_>, id: TableId) -> ParsedTable {
     let (copy, left) = put.tables(id);
     let mut table = copy.clone();
@@ -103,7 +106,7 @@ fn behind(put: &TableComparison<'_>, id: TableId) -> ParsedTable {
     table
 }
 
-/// Whether all that a table does another one does, too.
+/// Returns whether a table does nothing that another one does not do, too.
 fn is_part(table: &ParsedTable, of: &ParsedTable) -> bool {
     let mut chains = table.chains.iter();
     let mut hooks = table.hooks.iter();

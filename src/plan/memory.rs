@@ -1,4 +1,4 @@
-//! How the tools printed what we wrote.
+//! How the tools print the rules that Palisade wrote.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,32 @@ use crate::net::Family;
 use crate::observe::IptablesBackend;
 use crate::ruleset::{RuleText, TableId};
 
-/// What was written last, and how it was read back. It is kept as long as the kernel runs; without
-/// it a plan is as right, and may write more than it must.
+/// What Palisade wrote last, and how the tools printed it. It is valid until reboot. Without it a
+/// plan is still correct, but may write more than necessary.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrintCache {
-    /// Version of this layout; another one is forgotten.
+    /// Version of this layout. A cache of another version is discarded.
     pub version: u32,
-    /// The build of iptables: `legacy` or `nft`.
+    /// The iptables build: `legacy` or `nft`.
     pub backend: String,
-    /// The node.
+    /// The node's name.
     pub node: String,
     /// SHA-256 of the node's scripts, in hexadecimal.
     pub scripts: String,
     /// Chains, by table (`filter.v4`) and name.
     pub chains: BTreeMap<String, BTreeMap<String, PrintedDigest>>,
-    /// Hooks, by table and the kernel's chain.
+    /// Hooks, by table and built-in chain.
     pub hooks: BTreeMap<String, BTreeMap<String, PrintedDigest>>,
 }
 
-/// SHA-256 of rules as they were written, and as they were read back, in hexadecimal; for rules
-/// whose words were not the same.
+/// SHA-256 of rules as written and as read back, in hexadecimal. Exists only for rules that the
+/// tools print differently.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrintedDigest {
-    /// As they were written.
+    /// Digest of the rules as written.
     pub wrote: String,
-    /// As they were read back.
+    /// Digest of the rules as read back.
     pub read: String,
 }
 
@@ -42,12 +42,12 @@ impl PrintCache {
     /// The version of this layout.
     pub const VERSION: u32 = 1;
 
-    /// Whether it is of this layout, and about what this build prints.
+    /// Returns whether the cache has this layout and describes this iptables build.
     pub(super) fn is_about(&self, backend: IptablesBackend) -> bool {
         self.version == Self::VERSION && self.backend == backend.label()
     }
 
-    /// Whether these rules were once read back, as they stand, for those that are wanted.
+    /// Returns whether the rules `read` are what the tools once printed for the rules `wrote`.
     pub(super) fn has_chain(
         &self,
         id: TableId,
@@ -58,7 +58,7 @@ impl PrintCache {
         has(&self.chains, id, name, wrote, read)
     }
 
-    /// The same of jumps from one of the kernel's chains.
+    /// Like [`has_chain`](Self::has_chain), for the hooks of a built-in chain.
     pub(super) fn has_hooks(
         &self,
         id: TableId,
@@ -99,7 +99,7 @@ pub(super) fn put(
         .insert(name.to_owned(), printed);
 }
 
-/// `filter.v4`.
+/// Formats a table as `filter.v4`.
 fn key(id: TableId) -> String {
     let family = match id.family {
         Family::V4 => "v4",

@@ -1,12 +1,13 @@
-//! What the kernel is to hold and what it holds, to the calls that bring it there.
+//! Compares the desired kernel state with the observed one, and plans the calls that close the gap.
 //!
-//! In: a [`DesiredKernel`] state, what was [`ObservedKernel`], and the [`PrintCache`] of how the
-//! tools printed what we wrote. Out: a [`Plan`], a value that can be printed, or run by `apply`.
-//! Absent: processes, files, time.
+//! In: a [`DesiredKernel`], an [`ObservedKernel`], and the [`PrintCache`], which records how the
+//! tools print rules that Palisade wrote. Out: a [`Plan`], a value that can be printed, or that
+//! `apply` can run. Absent: processes, files, time.
 //!
-//! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was
-//! denied and will be denied does not. Each line for ipset is an instant, and each table's commit.
-//! `docs/design/updates.md` explains it, and `docs/limits.md` has the exceptions.
+//! Invariant: at every instant of a plan, traffic that both the old and the new policy allow
+//! passes, and traffic that both deny is dropped. Each line of `ipset restore` is an instant, and
+//! so is each table commit. `docs/design/updates.md` explains how, and `docs/limits.md` lists the
+//! exceptions.
 
 mod delta;
 mod desired;
@@ -43,64 +44,64 @@ use set_references::SetReferences;
 use tables::TableComparison;
 use targets::SetTargets;
 
-/// Steps in their order, and what they are for.
+/// Ordered steps, and the differences that they remove.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// What differs now; nothing where the kernel is in sync.
+    /// Differences between the desired and the observed state. Empty if the kernel is in sync.
     pub differences: Vec<KernelDifference>,
-    /// What is done about it, in order.
+    /// Steps that remove the differences, in order.
     pub steps: Vec<PlanStep>,
-    /// Chains that are written, ours and those of the kernel whose jumps are.
+    /// Chains that the plan writes: Palisade chains, and built-in chains whose hooks it rewrites.
     written: BTreeSet<(TableId, String)>,
 }
 
-/// One step of a plan, which ends before the next begins.
+/// One step of a plan. A step ends before the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanStep {
-    /// What it does, for people.
+    /// Description for the operator.
     pub about: String,
-    /// How it is done: calls that do not depend on each other, and run at once.
+    /// Calls of this step. They are independent of each other and run concurrently.
     pub calls: Vec<ToolCall>,
-    /// What becomes of the plan when a call fails.
+    /// Effect of a failed call on the rest of the plan.
     pub weight: StepWeight,
 }
 
-/// How much a step matters.
+/// Whether the plan depends on the success of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepWeight {
-    /// The plan ends where it fails.
+    /// A failure ends the plan.
     Must,
-    /// It removes what is no longer used; where it fails it is tried again with the next plan.
+    /// The step removes unused objects. After a failure, the next plan tries again.
     BestEffort,
 }
 
-/// How the kernel differs from what it is to hold.
+/// One difference between the desired and the observed state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelDifference {
     /// A set is missing.
     NoSet(String),
-    /// A set is of another type, or too small.
+    /// A set has another type, or its `maxelem` is too small.
     SetKind(String),
     /// `ipset` cannot list a set.
     SetUnlisted(String),
-    /// Rules look into a copy of a set that is not the one to stay.
+    /// Rules reference a slot of the set other than the one that the plan keeps.
     SetSplit(String),
-    /// Members of a set are missing, or too many: the first of each, and how many there are.
+    /// A set lacks members or has extra ones.
     Members {
         /// The set.
         set: String,
-        /// Missing: the first few, and how many.
+        /// Missing members: the first few, and the total count.
         missing: (Vec<String>, usize),
-        /// Too many: the first few, and how many.
+        /// Extra members: the first few, and the total count.
         extra: (Vec<String>, usize),
     },
-    /// A set of ours that nobody wants.
+    /// A Palisade set that the desired state does not contain.
     ExtraSet(String),
     /// A chain is missing.
     NoChain(TableId, String),
-    /// A chain of ours that nobody wants.
+    /// A Palisade chain that the desired state does not contain.
     ExtraChain(TableId, String),
-    /// A rule of a chain differs: its number from 1, what is wanted, what is there.
+    /// A rule of a chain differs.
     Rule {
         /// The table.
         table: TableId,
@@ -108,52 +109,52 @@ pub enum KernelDifference {
         chain: String,
         /// The rule's number, from 1.
         number: usize,
-        /// What it is to be; none where there is one too many.
+        /// The desired rule. `None` if the chain has an extra rule here.
         wanted: Option<String>,
-        /// What it is; none where it is missing.
+        /// The observed rule. `None` if it is missing.
         found: Option<String>,
     },
-    /// The jump from one of the kernel's chains into ours is missing, moved, changed or there more
-    /// than once.
+    /// The hook in a built-in chain is missing, moved, changed or repeated.
     Hook {
         /// The table.
         table: TableId,
-        /// The kernel's chain.
+        /// The built-in chain.
         chain: String,
         /// What is wrong.
         problem: HookProblem,
     },
 }
 
-/// What can be wrong with a hook.
+/// What is wrong with a hook, the jump from a built-in chain to a Palisade chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookProblem {
-    /// It is not there.
+    /// The hook does not exist.
     Missing,
-    /// It stands at this number, and is to stand at the other end.
+    /// The hook is the rule at this number, from 1, instead of at the desired position.
     Moved(usize),
-    /// It is another rule than ours.
+    /// Another rule is in the place of the hook.
     Changed,
-    /// It is there so many times.
+    /// The hook exists this many times.
     Repeated(usize),
-    /// It is there, and nobody wants it.
+    /// The hook exists, but the desired state does not contain it.
     Extra,
 }
 
-/// The most calls that remove sets. A set that cannot be removed keeps back those behind it in its
-/// call, until the next plan.
+/// Maximum number of calls that remove sets. `ipset restore` stops at the first set that the kernel
+/// refuses to destroy; the sets after it in the same call remain until the next plan.
 const MOST_REMOVALS: usize = 64;
 
-/// The plan that brings a kernel from what was observed to what is desired, or tells that it is
-/// there.
+/// Returns the plan that takes a kernel from the observed to the desired state. The plan is empty
+/// if the kernel is in sync.
 ///
-/// Cost: linear in sets and rules, and a sort of the members that change where several do.
+/// Cost: linear in sets and rules, plus a sort of the changed members if several members change.
 pub fn between(
     desired: &DesiredKernel,
     observed: &ObservedKernel,
     memory: &PrintCache,
     tools: &ToolSettings,
 ) -> Plan {
+    // A cache from another iptables build describes the output of other tools.
     let memory = Some(memory).filter(|memory| memory.is_about(tools.backend));
     let comparison = TableComparison {
         desired,
@@ -172,6 +173,7 @@ pub fn between(
         tools,
         orders.iter().filter_map(|order| commit(order, tools)),
     ));
+    // Gates lose members only after the commits: see `gates`.
     steps.extend(shrink(&targets, tools));
     steps.extend(by_family(
         tools,
@@ -179,6 +181,7 @@ pub fn between(
             .iter()
             .filter_map(|order| remove_chains(order, tools)),
     ));
+    // Chains go before sets: the kernel refuses to destroy a set that a rule references.
     steps.extend(remove_sets(&targets, observed, &looks));
 
     let chains = changes.iter().flat_map(|change| {
@@ -197,7 +200,7 @@ pub fn between(
     }
 }
 
-/// The plan that takes everything of ours out of a kernel.
+/// Returns the plan that removes every Palisade object from a kernel.
 pub fn removal(observed: &ObservedKernel, tools: &ToolSettings) -> Plan {
     between(
         &DesiredKernel::default(),
@@ -208,14 +211,15 @@ pub fn removal(observed: &ObservedKernel, tools: &ToolSettings) -> Plan {
 }
 
 impl Plan {
-    /// Whether policy is in force as desired: at most, something unused is left to remove.
+    /// Returns whether the kernel enforces the desired policy. Only removals of unused objects may
+    /// remain.
     pub fn is_in_force(&self) -> bool {
         self.steps
             .iter()
             .all(|step| step.weight == StepWeight::BestEffort)
     }
 
-    /// Whether a chain's rules, or the jumps from one of the kernel's, are written.
+    /// Returns whether the plan writes the rules of a chain, or the hooks of a built-in chain.
     fn has_written(&self, table: TableId, chain: &str) -> bool {
         self.written.contains(&(table, chain.to_owned()))
     }
@@ -240,7 +244,7 @@ fn fill(
         .collect()
 }
 
-/// Takes out of gates what they are to lose, behind all that they may not lose it before.
+/// Removes the extra members of gates, after all the changes that must precede it.
 fn shrink(targets: &SetTargets<'_>, tools: &ToolSettings) -> Option<PlanStep> {
     let (input, count) = fill::shrink(targets);
     let sets = differences::counted(count, "set");
@@ -253,8 +257,8 @@ fn shrink(targets: &SetTargets<'_>, tools: &ToolSettings) -> Option<PlanStep> {
     })
 }
 
-/// The steps of both families: at once where nothing keeps one waiting for the other, as the lock
-/// of the legacy build does.
+/// Merges the steps of both families into one that runs them concurrently. The legacy build keeps
+/// them apart, because its xtables lock would make one family wait for the other.
 fn by_family(tools: &ToolSettings, steps: impl Iterator<Item = PlanStep>) -> Vec<PlanStep> {
     match tools.backend {
         IptablesBackend::Legacy => steps.collect(),
@@ -285,8 +289,9 @@ fn remove_chains(order: &FamilyOrder<'_>, tools: &ToolSettings) -> Option<PlanSt
     })
 }
 
-/// Removes sets that no rule looks into any more, those among them that were swapped out: one by
-/// one, so that one which the kernel keeps does not keep others back.
+/// Removes the sets that no rule references, including those that a swap put aside. Uses one call
+/// for each set while [`MOST_REMOVALS`] allows, so that a set which the kernel refuses to destroy
+/// does not block the others.
 fn remove_sets(
     targets: &SetTargets<'_>,
     observed: &ObservedKernel,
@@ -295,6 +300,7 @@ fn remove_sets(
     let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks)
         .into_iter()
         .collect();
+    // A swap leaves the old contents in the copy.
     unused.extend(targets.sets.values().filter_map(|target| target.way.copy()));
 
     let unused: Vec<&str> = unused.into_iter().collect();
@@ -321,7 +327,7 @@ fn remove_sets(
 }
 
 impl PlanStep {
-    /// Both as one.
+    /// Merges two steps into one that runs the calls of both.
     fn beside(mut self, other: Self) -> Self {
         self.about = format!("{}; {}", self.about, other.about);
         self.calls.extend(other.calls);

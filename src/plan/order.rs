@@ -1,15 +1,15 @@
-//! In which order the tables of a family are written. Each commit is an instant at which packets
-//! meet some tables that were and some that will be.
+//! The order in which a family's tables are written. Tables commit one by one, so between two
+//! commits packets meet some old tables and some new ones.
 //!
-//! A packet passes where every table lets it. So nothing is opened while the tables that were are
-//! all in force, or those that will be, whatever else is; and nothing is lost while there are no
-//! others than these. A table that is new comes first, then, and one that we leave goes last. Of
-//! those between there may be one, or the filter table and another one with a [`TransitionGuard`]
-//! around both: the tables that were are in force until the other one is written, and from then on
-//! those that will be.
+//! A packet passes only if every table accepts it. So nothing opens while all old tables, or all
+//! new tables, are in force, whatever other tables exist. Nothing is lost while only those tables
+//! exist. Therefore a new table is written first, and a table that Palisade leaves is written last.
+//! Among the tables that change, the plan may write a single one; or the filter table and another
+//! one with a [`TransitionGuard`] around both: then the old tables are in force until the other one
+//! is written, and the new tables from then on.
 //!
-//! Who is tracked, the raw table alone says, and the others ask for it. A raw table that moves that
-//! is one of those between, always.
+//! Only the raw table decides which packets conntrack tracks, and the other tables match that
+//! state. So a raw table that changes tracking always counts as a table that changes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::plan::tables::{TableChange, TableComparison, TableStage};
 use crate::plan::targets::SetTargets;
 use crate::ruleset::{ParsedTable, RuleJump, TableId, TableKind};
 
-/// The tables of a family in the order in which they are written.
+/// The tables of a family in write order.
 #[derive(Debug)]
 pub(super) struct FamilyOrder<'all> {
     pub(super) family: Family,
@@ -29,19 +29,20 @@ pub(super) struct FamilyOrder<'all> {
     breaches: Vec<TransitionBreach>,
 }
 
-/// What packets may meet on the way that neither was nor will be.
+/// A way in which a packet may meet a mixture of tables that matches neither the old nor the new
+/// policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TransitionBreach {
-    /// The raw and the mangle table both change.
+    /// The raw and the mangle table both change, and no order is safe.
     Mixed,
-    /// A plan was killed on its way to another state.
+    /// A killed plan left a guard for another state, which this plan replaces.
     Replaced,
-    /// It changes who is tracked.
+    /// The plan changes which packets conntrack tracks.
     Lost,
 }
 
 impl TransitionBreach {
-    /// For people.
+    /// Returns the description for the operator.
     fn description(self) -> &'static str {
         match self {
             TransitionBreach::Mixed => {
@@ -58,11 +59,11 @@ impl TransitionBreach {
     }
 }
 
-/// How the raw and the mangle table of a family change, where they do.
+/// How the raw and the mangle table of a family change. A field is `None` if its table stays.
 struct EarlyTables {
     raw: Option<TableStage>,
     mangle: Option<TableStage>,
-    /// Whether it changes who is tracked while policy is in force.
+    /// Whether the plan changes which packets conntrack tracks while policy is in force.
     moves_tracking: bool,
 }
 
@@ -81,6 +82,7 @@ impl EarlyTables {
         });
         let [is_wanted, is_found] = [&comparison.desired.tables, &comparison.observed.tables]
             .map(|tables| is_in_force(tables, family));
+        // Tracking matters only if policy is in force before and after the plan.
         let moves_tracking = raw.is_some()
             && is_wanted
             && is_found
@@ -93,7 +95,7 @@ impl EarlyTables {
         }
     }
 
-    /// Whether no order is right.
+    /// Returns whether no order is safe.
     fn is_mixed(&self) -> bool {
         self.mangle == Some(TableStage::Other)
             && (self.raw == Some(TableStage::Other) || self.moves_tracking)
@@ -110,7 +112,7 @@ impl EarlyTables {
 }
 
 impl<'all> FamilyOrder<'all> {
-    /// Of what is to be done, in all families.
+    /// Orders the changes of one family. `changes` holds those of all families.
     pub(super) fn new(
         family: Family,
         changes: &'all [TableChange<'all>],
@@ -135,6 +137,7 @@ impl<'all> FamilyOrder<'all> {
             .clone()
             .filter(|change| early.stage(change) == TableStage::Other)
             .map(|change| change.id.kind);
+        // A single changed table switches atomically by its own commit.
         let is_guarded = between.clone().count() > 1
             && between.into_iter().any(|kind| kind == TableKind::Filter);
         let guard = is_guarded.then(|| TransitionGuard::new(family, comparison, targets));
@@ -163,8 +166,8 @@ impl<'all> FamilyOrder<'all> {
         }
     }
 
-    /// One transaction a table, and those of the guard before and behind; empty where there is
-    /// nothing to write.
+    /// Returns one transaction per table, between those that install and remove the guard. Empty if
+    /// there is nothing to write.
     pub(super) fn write(&self) -> String {
         let guard = self.guard.as_ref();
         let mut out = guard.map(|guard| guard.on.clone()).unwrap_or_default();
@@ -173,7 +176,7 @@ impl<'all> FamilyOrder<'all> {
         out
     }
 
-    /// What removes chains that nobody wants, and how many these are.
+    /// Returns the script that deletes unwanted chains, and the number of these chains.
     pub(super) fn remove(&self) -> (String, usize) {
         let (mut out, mut count) = (String::new(), 0);
         for change in self.own().filter(|change| !change.unwanted.is_empty()) {
@@ -191,7 +194,7 @@ impl<'all> FamilyOrder<'all> {
         self.own().filter(|change| change.is_commit())
     }
 
-    /// The tables that are not the guard's.
+    /// Returns the tables that the guard does not use.
     fn own(&self) -> impl Iterator<Item = &TableChange<'all>> {
         self.changes
             .iter()
@@ -200,7 +203,8 @@ impl<'all> FamilyOrder<'all> {
     }
 }
 
-/// `IPv4: write mangle: 1 chain; filter: 2 chains`, and what may happen meanwhile.
+/// Formats `IPv4: write mangle: 1 chain; filter: 2 chains`, and the breaches that may occur
+/// meanwhile.
 impl fmt::Display for FamilyOrder<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guarded = |words: &str| {
@@ -225,8 +229,9 @@ impl fmt::Display for FamilyOrder<'_> {
     }
 }
 
-/// Where a table comes among those of its stage: as packets meet them; of those that are left, the
-/// last one first, so that none is asked about packets that the raw table has just let go.
+/// Returns the position of a table in its stage. Tables follow packet order. Tables that Palisade
+/// leaves go in reverse order, so that none of them sees packets whose tracking the raw table has
+/// just changed.
 fn place(kind: TableKind, stage: TableStage) -> usize {
     let place = TableKind::ALL
         .iter()
@@ -239,7 +244,7 @@ fn place(kind: TableKind, stage: TableStage) -> usize {
     }
 }
 
-/// Whether packets come by chains of ours.
+/// Returns whether packets enter Palisade chains.
 fn is_in_force(tables: &BTreeMap<TableId, ParsedTable>, family: Family) -> bool {
     tables
         .iter()

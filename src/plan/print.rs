@@ -1,4 +1,4 @@
-//! Plans and differences in words.
+//! Prints plans and differences.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use crate::output::{BufferedOutput, OutputSink, TerminalWriter};
 use crate::plan::{HookProblem, KernelDifference, Plan, PlanStep, StepWeight};
 
 impl Plan {
-    /// What differs, and each step with its calls and what they read, indented. A call is one that
-    /// can be typed.
+    /// Prints the differences, then each step with its calls and their input, indented. Each call
+    /// is a command that an operator can type.
     pub fn text(&self, out: &mut OutputSink<'_>) {
         let mut out = TerminalWriter::on(out);
         if self.differences.is_empty() {
@@ -27,7 +27,7 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// As [`Plan::text`] prints it.
+    /// Formats like [`Plan::text`].
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(BufferedOutput::capture(|out| self.text(out)).as_str())
     }
@@ -51,7 +51,7 @@ impl PlanStep {
 }
 
 impl KernelDifference {
-    /// What differs, line by line.
+    /// Returns the difference, line by line.
     pub fn lines(&self) -> Vec<String> {
         let KernelDifference::Rule {
             table,
@@ -131,7 +131,7 @@ impl fmt::Display for HookProblem {
     }
 }
 
-/// ` 7 members missing: 10.0.0.1, 10.0.0.2, …`; nothing where there are none.
+/// Writes ` 7 members missing: 10.0.0.1, 10.0.0.2, …`, or nothing if the count is 0.
 fn members(
     out: &mut fmt::Formatter<'_>,
     what: &str,

@@ -1,4 +1,4 @@
-//! What to keep in mind of a plan that has run.
+//! Updates the print cache after a plan has run.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::plan::targets::SetTargets;
 use crate::plan::{DesiredKernel, Plan, PrintCache, between};
 use crate::ruleset::RuleText;
 
-/// What to keep in mind when a plan has run and what it did is read back.
+/// Returns the print cache after a plan has run and the kernel was read back.
 ///
-/// In: the previous memory, with whatever is new in its other fields. A chain that is right by its
-/// words needs no memory. One that is not, and that the plan wrote, is taken for what the tools
-/// make of ours where its rules are as many and say the same ([`RuleText::is_printed_as`]); it is
-/// remembered, so that any change to it will be seen. Anything else keeps what is known of it. So a
-/// plan between the same states, with this memory, is in sync, or else somebody has changed what we
-/// wrote.
+/// In: the previous cache, whose other fields are already up to date. A chain whose text matches
+/// needs no entry. If the text of a chain differs and the plan wrote the chain, the printed rules
+/// count as ours if their number is the same and each says the same ([`RuleText::is_printed_as`]).
+/// An entry then records their digest, so that any later change is a difference. All other entries
+/// stay. So a plan between the same states, with this cache, is in sync unless another program has
+/// changed the rules.
 ///
 /// Cost: linear in the rules.
 pub fn remember(
@@ -53,6 +53,7 @@ pub fn remember(
                 read.iter().collect(),
             );
             let is_known = has(&chains, change.id, name, &wrote, &read);
+            // Rules that the plan did not write are not trusted, however alike.
             if is_known || plan.has_written(change.id, name) && are_alike(&wrote, &read) {
                 put(&mut memory.chains, change.id, name, &wrote, &read);
             }
@@ -69,8 +70,8 @@ pub fn remember(
     memory
 }
 
-/// What to keep in mind when a plan has run, and the plan from there: [`remember`] and then
-/// [`between`], in one comparison where the tools print nothing in their own way.
+/// Returns the print cache after a plan has run, and the next plan: [`remember`], then [`between`].
+/// Needs only one comparison if the tools print every rule as written.
 pub fn remember_and_plan(
     desired: &DesiredKernel,
     observed: &ObservedKernel,
@@ -85,6 +86,7 @@ pub fn remember_and_plan(
         ..previous.clone()
     };
 
+    // The tools print most rules as written, so this comparison usually suffices.
     let next = between(desired, observed, &nothing, tools);
     if next.written.is_empty() {
         return (nothing, next);
@@ -95,8 +97,8 @@ pub fn remember_and_plan(
     (memory, next)
 }
 
-/// Whether rules that were read back say the same as those that were written, printed in the tools'
-/// own way.
+/// Returns whether rules that were read back mean the same as the written ones, printed in the
+/// tools' own form.
 fn are_alike(wrote: &[&RuleText], read: &[&RuleText]) -> bool {
     wrote.len() == read.len()
         && wrote

@@ -1,4 +1,4 @@
-//! What a kernel held of ours, as a state that a plan can bring back.
+//! Converts what a kernel holds of Palisade into a state that a plan can restore.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +12,25 @@ use crate::ruleset::{
     HookRule, PREFIX, ParsedSets, ParsedTable, RulePosition, RuleText, TableId, is_ours,
 };
 
-/// Hexadecimal digits of the name of a second set of one name; it stays within 31 characters.
+/// Hexadecimal digits in the name of a second set with the same base name. The name stays within
+/// the kernel's limit of 31 characters.
 const DIGITS: usize = 16;
 
-/// Names in the kernel, and the names under which a plan is to keep these sets.
+/// Kernel names of sets, and the names under which a plan should keep them.
 type RestoreNames<'observed> = BTreeMap<&'observed str, String>;
 
 impl DesiredKernel {
-    /// The state that was observed, for a plan that brings it back.
+    /// Returns the observed state as a desired state, so that a plan can restore it.
     ///
-    /// Sets have their own names again, so that the planner is free to choose where each is filled.
-    /// A set of which rules look into two copies with different members becomes two sets. Jumps
-    /// from chains of others are theirs, and left out. What no rule looks into is policy of no
-    /// packet: of such copies the first is kept.
+    /// Sets get their own names again, and the planner is free to choose the slot that it fills. If
+    /// rules reference two slots of a set with different members, each becomes a set. Hooks from
+    /// foreign chains are not Palisade's and are left out. Unreferenced slots affect no packet; of
+    /// these, only the first is kept.
     ///
     /// Cost: linear in the rules and sets.
     pub fn of_kernel(observed: &ObservedKernel) -> Self {
         let looks = SetReferences::collect(&observed.tables);
+        // `ipset` cannot list the set, or Palisade does not create its type.
         let is_unmakeable = |slot: &str| {
             observed.sets.get(slot).is_none_or(|set| set.kind.is_none()) && is_ours(slot)
         };
@@ -50,13 +52,13 @@ impl DesiredKernel {
         }
     }
 
-    /// Whether it holds nothing.
+    /// Returns whether the state contains no sets, chains or hooks.
     pub fn is_empty(&self) -> bool {
         self.sets.is_empty() && self.tables.values().all(ParsedTable::is_empty)
     }
 }
 
-/// The sets under the names that they are to have, and these names.
+/// Returns the sets under the names that they should get, and the map of these names.
 fn named<'observed>(
     observed: &'observed ObservedKernel,
     looks: &SetReferences<'_>,
@@ -74,6 +76,7 @@ fn named<'observed>(
         names.insert(slot, name);
     }
 
+    // Unreferenced slots affect no packet. One per name is enough.
     for (slot, set) in idle {
         let own = base(slot);
         if !untouched.contains(&own) {
@@ -84,14 +87,14 @@ fn named<'observed>(
     (sets, names)
 }
 
-/// A name for a copy whose own name is another set's.
+/// Returns a name for a slot whose base name belongs to another set.
 fn restored_name(slot: &str) -> String {
     let digest = Sha256::digest(slot.as_bytes());
     let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{PREFIX}kept-{}", digits.get(..DIGITS).unwrap_or_default())
 }
 
-/// Our part of a table, with the sets' own names, and each jump at its number.
+/// Returns Palisade's part of a table with the sets' own names and each hook at its exact number.
 fn renamed(id: TableId, table: &ParsedTable, names: &RestoreNames<'_>) -> ParsedTable {
     let name = |slot: &str| names.get(slot).cloned().unwrap_or_else(|| slot.to_owned());
     let rule = |rule: &RuleText| rule.with_sets(name);

@@ -1,18 +1,18 @@
-//! Who looks into which set, and what it does to packets when a member comes.
+//! Records which rules reference which sets, and what a new member does to packets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::Family;
 use crate::ruleset::{ParsedTable, RuleJump, RuleText, SetMatch, TableId, TableKind};
 
-/// Which rules look into sets, by the sets' names in the kernel.
+/// Rules that reference sets, by the sets' kernel names.
 #[derive(Debug, Default)]
 pub(super) struct SetReferences<'tables> {
     by_set: BTreeMap<&'tables str, BTreeMap<Family, ReferenceUse>>,
     others: BTreeSet<&'tables str>,
 }
 
-/// How the rules of a family look into a set.
+/// How the rules of one family use a set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReferenceUse {
     sources: bool,
@@ -22,32 +22,32 @@ pub(super) struct ReferenceUse {
     unclear: bool,
 }
 
-/// Which side of a packet a set is asked about.
+/// The side of a packet that a set match looks up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LookupSide {
     Source,
     Destination,
 }
 
-/// What becomes of packets that a set comes to hold.
+/// The effect of a new member on packets that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemberEffect {
-    /// Nothing.
+    /// No effect.
     None,
-    /// They are accepted.
+    /// The packets are accepted.
     Opens,
-    /// They are dropped.
+    /// The packets are dropped.
     Closes,
-    /// Something else, or not the same in all rules.
+    /// Another effect, or not the same effect in all rules.
     Unclear,
 }
 
-/// Behind it everything that egress policy does not drop goes the same way on (`lower/entry.rs`),
-/// so that leading there is as good as accepting.
+/// After this chain, every packet that egress policy does not drop takes the same path
+/// (`lower/entry.rs`). So a goto to it counts as accepting.
 const ALLOWED: &str = "pal-allowed";
 
 impl<'tables> SetReferences<'tables> {
-    /// Of all rules of tables.
+    /// Collects the references of all rules in these tables.
     pub(super) fn collect(tables: &'tables BTreeMap<TableId, ParsedTable>) -> Self {
         let mut looks = Self::default();
         for (id, table) in tables {
@@ -77,7 +77,7 @@ impl<'tables> SetReferences<'tables> {
         }
     }
 
-    /// The families whose rules look into a set.
+    /// Returns the families whose rules reference a set.
     pub(super) fn families(&self, set: &str) -> BTreeSet<Family> {
         self.by_set
             .get(set)
@@ -86,22 +86,22 @@ impl<'tables> SetReferences<'tables> {
             .collect()
     }
 
-    /// How rules of a family look into a set; none where none does.
+    /// Returns how the rules of a family use a set, or `None` if no rule references it.
     pub(super) fn view(&self, set: &str, family: Family) -> Option<ReferenceUse> {
         self.by_set.get(set)?.get(&family).copied()
     }
 
-    /// Whether rules of ours look into a set.
+    /// Returns whether a Palisade rule references a set.
     pub(super) fn has(&self, set: &str) -> bool {
         self.by_set.contains_key(set)
     }
 
-    /// The sets that rules of ours look into.
+    /// Returns the sets that Palisade rules reference.
     pub(super) fn sets(&self) -> impl Iterator<Item = &'tables str> {
         self.by_set.keys().copied()
     }
 
-    /// Whether rules that are not ours look into a set.
+    /// Returns whether a foreign rule references a set.
     pub(super) fn is_of_others(&self, set: &str) -> bool {
         self.others.contains(set)
     }
@@ -109,9 +109,11 @@ impl<'tables> SetReferences<'tables> {
 
 impl ReferenceUse {
     fn add(&mut self, effect: MemberEffect, look: SetMatch<'_>) {
+        // The first dimension of `src,dst` is the one that holds the address.
         match look.sides.split(',').next() {
             Some("src") => self.sources = true,
             Some("dst") => self.destinations = true,
+            // An unknown side counts as both.
             Some(_) | None => (self.sources, self.destinations) = (true, true),
         }
 
@@ -123,7 +125,7 @@ impl ReferenceUse {
         }
     }
 
-    /// The one side that is asked about; none where both are.
+    /// Returns the only side that rules look up, or `None` if they look up both.
     pub(super) fn side(self) -> Option<LookupSide> {
         match (self.sources, self.destinations) {
             (true, false) => Some(LookupSide::Source),
@@ -132,7 +134,7 @@ impl ReferenceUse {
         }
     }
 
-    /// What a new member does.
+    /// Returns the effect of a new member.
     pub(super) fn effect(self) -> MemberEffect {
         match (self.opening, self.closing, self.unclear) {
             (false, false, false) => MemberEffect::None,
@@ -144,7 +146,7 @@ impl ReferenceUse {
 }
 
 impl MemberEffect {
-    /// That of the contrary.
+    /// Returns the opposite effect.
     pub(super) fn reverse(self) -> Self {
         match self {
             MemberEffect::Opens => MemberEffect::Closes,
@@ -154,8 +156,8 @@ impl MemberEffect {
     }
 }
 
-/// What a rule does with packets that come into a set. Accepting is final in the filter table
-/// alone.
+/// Returns what a rule does with packets that newly match a set. ACCEPT is final only in the filter
+/// table: elsewhere a later table may still drop the packet.
 fn effect(table: TableKind, rule: &RuleText, look: SetMatch<'_>) -> MemberEffect {
     let effect = match (rule.leads(), table) {
         (Some(RuleJump::Jump("ACCEPT") | RuleJump::Goto(ALLOWED)), TableKind::Filter) => {

@@ -1,35 +1,36 @@
-//! The names under which a set may stand in the kernel.
+//! Slots: the kernel names under which a set may exist.
 //!
-//! A set that rules look into cannot be changed at once together with another one. So where a
-//! change must be one, a copy is filled under another name, and the rules that are committed look
-//! into that. A set's name has ten such places, its slots; one of them is live.
+//! Two sets that rules reference cannot change in one atomic step. If several changes must be
+//! atomic, the plan fills copies under other names, and commits rules that reference those copies.
+//! Each set name has ten such names, its slots. One of them is live.
 
-/// What tells the slots apart. Names of sets have letters, digits and `-` only. A set that both
-/// families look into may be live in eight slots, one a table, when several plans were killed;
-/// there is one more to fill then, and one to spare.
+/// Characters that distinguish the slots. Set names contain only letters, digits and `-`. If
+/// several plans were killed, a set that both families reference may be live in eight slots, one
+/// per table. One more slot is needed for the next fill, and one is spare.
 const MARKS: [char; 9] = ['~', '+', '=', '_', '.', '@', '%', '^', ':'];
 
-/// All names under which a set may stand, its own first; all as long as its own, or at most one
-/// letter longer.
+/// Returns all slots of a set, its own name first. A slot is as long as the name, or at most one
+/// character longer.
 pub fn slots(name: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(name.to_owned()).chain(MARKS.into_iter().map(move |mark| marked(name, mark)))
 }
 
-/// Whether a name is not the set's own.
+/// Returns whether a kernel name is a slot other than the set's own name.
 pub(super) fn is_copy(slot: &str) -> bool {
     slot.contains(MARKS)
 }
 
-/// The name of the set that stands under a name.
+/// Returns the name of the set to which a slot belongs.
 pub fn base(slot: &str) -> String {
     match slot.strip_suffix(MARKS) {
         Some(name) => name.to_owned(),
+        // Set names contain no mark, so a mark within the name replaces a `-`.
         None => slot.replace(MARKS, "-"),
     }
 }
 
-/// `pal-s4-web-…` becomes `pal-s4~web-…`, and `pal-local4` becomes `pal-local4~`: names of the
-/// first form may be as long as names can be.
+/// Returns one slot: `pal-s4-web-…` becomes `pal-s4~web-…`, and `pal-local4` becomes `pal-local4~`.
+/// Names of the first form may already have the maximum length, so the mark replaces a `-`.
 fn marked(name: &str, mark: char) -> String {
     let own = crate::ruleset::PREFIX.len();
     let gap = name.get(own..).and_then(|rest| rest.find('-'));

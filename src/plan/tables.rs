@@ -1,4 +1,4 @@
-//! What differs in tables, and the script that levels it.
+//! Compares tables, and writes the scripts that remove the differences.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,45 +10,46 @@ use crate::plan::targets::{SetTargets, SlotNames};
 use crate::plan::{DesiredKernel, PrintCache};
 use crate::ruleset::{HookRule, ParsedTable, RulePosition, RuleText, TableId, TableKind, is_ours};
 
-/// What is to be written in a table.
+/// The changes to one table.
 #[derive(Debug)]
 pub(super) struct TableChange<'all> {
     pub(super) id: TableId,
-    /// Chains and their rules, which may be none.
+    /// Chains to write, with their rules. A chain may have none.
     pub(super) chains: Vec<(&'all str, Vec<Cow<'all, RuleText>>)>,
-    /// The kernel's chains whose jumps into ours are written again.
+    /// Built-in chains whose hooks are rewritten.
     pub(super) hooks: Vec<HookJumps<'all>>,
-    /// Chains that nobody wants; when all else is written, nothing leads there.
+    /// Chains that the desired state does not contain. Once the other changes are written, no rule
+    /// leads to them.
     pub(super) unwanted: Vec<&'all str>,
     pub(super) stage: TableStage,
 }
 
-/// What becomes of packets in a table that is written.
+/// How the packet path through a table changes when it is written. The order is the write order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TableStage {
-    /// None came by our chains until now.
+    /// So far, no packet enters Palisade chains in this table.
     New,
-    /// They meet other rules than until now.
+    /// Packets enter Palisade chains before and after, but meet other rules.
     Other,
-    /// None will come by our chains.
+    /// No packet will enter Palisade chains in this table.
     Left,
 }
 
-/// The jumps from one of the kernel's chains into ours.
+/// The hooks in one built-in chain.
 #[derive(Debug)]
 pub(super) struct HookJumps<'all> {
     pub(super) chain: &'all str,
     pub(super) wanted: Vec<(RulePosition, Cow<'all, RuleText>)>,
     pub(super) found: Vec<&'all HookRule>,
-    /// How many rules the chain has.
+    /// Number of rules that the chain has now, hooks included.
     length: usize,
 }
 
-/// What tables are compared by.
+/// Inputs of the comparison of tables.
 pub(super) struct TableComparison<'all> {
     pub(super) desired: &'all DesiredKernel,
     pub(super) observed: &'all ObservedKernel,
-    /// Memory of what the tools print, where it is about this build of them.
+    /// How the tools print rules, if the cache describes this iptables build.
     pub(super) memory: Option<&'all PrintCache>,
 }
 
@@ -60,7 +61,7 @@ static NOTHING: ParsedTable = ParsedTable {
 };
 
 impl<'all> TableComparison<'all> {
-    /// All tables that something is to be done in, as packets meet them.
+    /// Returns all tables with changes, in packet order.
     pub(super) fn changes(&self, targets: &SetTargets<'_>) -> Vec<TableChange<'all>> {
         let moved = targets.moved();
         let ids: BTreeSet<TableId> = self
@@ -77,7 +78,7 @@ impl<'all> TableComparison<'all> {
             .collect()
     }
 
-    /// The families in which a table is to be written.
+    /// Returns the families in which a table must be written.
     pub(super) fn committing(&self, targets: &SetTargets<'_>) -> BTreeSet<Family> {
         self.changes(targets)
             .iter()
@@ -86,7 +87,7 @@ impl<'all> TableComparison<'all> {
             .collect()
     }
 
-    /// A table as it is to be, and as it is.
+    /// Returns the desired and the observed state of a table. An absent table is empty.
     pub(super) fn tables(&self, id: TableId) -> (&'all ParsedTable, &'all ParsedTable) {
         (
             self.desired.tables.get(&id).unwrap_or(&NOTHING),
@@ -94,7 +95,8 @@ impl<'all> TableComparison<'all> {
         )
     }
 
-    /// What is to be done in a table, where sets have other names than their own; maybe nothing.
+    /// Returns the changes to a table, which may be empty. `moved` maps the sets that are in other
+    /// slots.
     pub(super) fn change(&self, id: TableId, moved: &SlotNames<'_>) -> TableChange<'all> {
         let (wanted, found) = self.tables(id);
         let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
@@ -107,6 +109,7 @@ impl<'all> TableComparison<'all> {
             !wanted.chains.contains_key(*name) && !rules.is_empty()
         };
 
+        // Unwanted chains are emptied in this transaction and deleted in a later one.
         chains.extend(
             found
                 .chains
@@ -115,6 +118,7 @@ impl<'all> TableComparison<'all> {
                 .map(|(name, _)| (name.as_str(), Vec::new())),
         );
 
+        // The kernel refuses to delete a chain that a foreign rule references.
         let unwanted = found
             .chains
             .keys()
@@ -140,7 +144,7 @@ impl<'all> TableComparison<'all> {
         }
     }
 
-    /// A wanted chain, where it is to be written.
+    /// Returns a desired chain with its rules, or `None` if the observed chain already equals it.
     fn chain(
         &self,
         id: TableId,
@@ -165,7 +169,8 @@ impl<'all> TableComparison<'all> {
         (!is_right).then_some((name, rules))
     }
 
-    /// The jumps from a chain that is not ours, where they are to be written.
+    /// Returns the hooks in a foreign chain, or `None` if the observed hooks already equal the
+    /// desired ones.
     fn hooks(
         &self,
         id: TableId,
@@ -201,18 +206,19 @@ impl<'all> TableComparison<'all> {
 }
 
 impl HookJumps<'_> {
-    /// The wanted jumps, in the order in which they are to stand.
+    /// Returns the desired hooks in their final order.
     pub(super) fn wrote(&self) -> Vec<&RuleText> {
         self.standing().into_iter().map(|(_, rule)| rule).collect()
     }
 
-    /// The jumps that there are.
+    /// Returns the observed hooks.
     pub(super) fn read(&self) -> Vec<&RuleText> {
         self.found.iter().map(|hook| &hook.rule).collect()
     }
 
-    /// The lines that take away the jumps that there are. One with a newline, which restore cannot
-    /// read, goes by its number, the last first.
+    /// Returns the lines that delete the observed hooks. `iptables-restore` cannot read a rule with
+    /// a newline, so such a hook is deleted by number, highest number first, which keeps the lower
+    /// numbers valid.
     fn removals(&self) -> impl Iterator<Item = String> {
         let (by_number, by_text): (Vec<&HookRule>, Vec<&HookRule>) = self
             .found
@@ -230,7 +236,7 @@ impl HookJumps<'_> {
         )
     }
 
-    /// Whether there are as many as are wanted, where they are to stand.
+    /// Returns whether the number of hooks and their positions are as desired.
     pub(super) fn is_placed(&self) -> bool {
         self.standing()
             .iter()
@@ -238,8 +244,8 @@ impl HookJumps<'_> {
             .eq(self.found.iter().map(|hook| number(hook.place)))
     }
 
-    /// The wanted jumps in the order in which they are to stand, and at which number if there are
-    /// no others.
+    /// Returns the desired hooks in their final order, each with its number if the chain has no
+    /// foreign rules between them.
     fn standing(&self) -> Vec<(usize, &RuleText)> {
         let exact = self.exact();
         if !exact.is_empty() {
@@ -252,6 +258,7 @@ impl HookJumps<'_> {
             .partition(|(place, _)| *place == RulePosition::Head);
         heads.reverse(); // each was put before those that were there
 
+        // Tails are appended, so they are the last rules of the chain.
         let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
         (1..)
             .zip(heads)
@@ -262,7 +269,7 @@ impl HookJumps<'_> {
 }
 
 impl HookJumps<'_> {
-    /// The jumps that are to stand at a number, each at it, or at the end where the chain is
+    /// Returns the hooks with an exact number, each at that number, or at the end if the chain is
     /// shorter.
     fn exact(&self) -> Vec<(usize, &RuleText)> {
         let mut exact: Vec<(usize, &RuleText)> = Vec::new();
@@ -286,13 +293,13 @@ impl HookJumps<'_> {
 }
 
 impl TableChange<'_> {
-    /// Whether rules are to be written, not only removed for good.
+    /// Returns whether the change writes rules, and does not only delete chains.
     pub(super) fn is_commit(&self) -> bool {
         !self.chains.is_empty() || !self.hooks.is_empty()
     }
 
-    /// One transaction that writes everything that differs. A chain that is declared is emptied,
-    /// unseen, before it gets its rules.
+    /// Writes one transaction with everything that differs. `--noflush` restore flushes a declared
+    /// chain before it adds rules; packets see neither step, because the commit is atomic.
     pub(super) fn write(&self, out: &mut String) {
         let mut lines = vec![format!("*{}", self.id.kind.label())];
         lines.extend(
@@ -300,6 +307,7 @@ impl TableChange<'_> {
                 .iter()
                 .map(|(name, _)| format!(":{name} - [0:0]")),
         );
+        // Old hooks go first, so that exact numbers count only foreign rules and new hooks.
         self.hooks
             .iter()
             .for_each(|hooks| lines.extend(hooks.removals()));
@@ -328,7 +336,7 @@ impl TableChange<'_> {
         lines.iter().for_each(|line| push_line(out, line));
     }
 
-    /// One transaction that removes chains which are empty, and which nothing leads to.
+    /// Writes one transaction that deletes chains, which are empty and unreferenced by then.
     pub(super) fn remove(&self, out: &mut String) {
         push_line(out, &format!("*{}", self.id.kind.label()));
         self.unwanted
@@ -338,7 +346,7 @@ impl TableChange<'_> {
     }
 }
 
-/// `filter: 3 chains, jumps from FORWARD and INPUT`.
+/// Formats `filter: 3 chains, jumps from FORWARD and INPUT`.
 impl fmt::Display for TableChange<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.id.kind.label())?;
@@ -366,8 +374,8 @@ impl fmt::Display for TableChange<'_> {
     }
 }
 
-/// Our part of a table with the names that its sets have in the kernel, for the end of the kernel's
-/// chains.
+/// Returns Palisade's part of a table with the kernel names of its sets. Its hooks go to the end of
+/// the built-in chains.
 pub(super) fn copied(table: &ParsedTable, moved: &SlotNames<'_>) -> ParsedTable {
     let owned = |rule: &RuleText| rendered(rule, moved).into_owned();
     let chains = table
@@ -387,7 +395,8 @@ pub(super) fn copied(table: &ParsedTable, moved: &SlotNames<'_>) -> ParsedTable 
     }
 }
 
-/// A rule with the names that its sets have in the kernel, given those that are not their own.
+/// Returns a rule with the kernel names of its sets. `moved` holds the names that differ from the
+/// sets' own.
 fn rendered<'rule>(rule: &'rule RuleText, moved: &SlotNames<'_>) -> Cow<'rule, RuleText> {
     match moved.is_empty() || !rule.sets().iter().any(|set| moved.contains_key(set)) {
         true => Cow::Borrowed(rule),
@@ -397,7 +406,7 @@ fn rendered<'rule>(rule: &'rule RuleText, moved: &SlotNames<'_>) -> Cow<'rule, R
     }
 }
 
-/// Whether rules do the same, one by one.
+/// Returns whether two lists have the same length and their rules do the same, one by one.
 pub(super) fn are_equal(left: &[&RuleText], right: &[&RuleText]) -> bool {
     left.len() == right.len()
         && left
@@ -406,7 +415,7 @@ pub(super) fn are_equal(left: &[&RuleText], right: &[&RuleText]) -> bool {
             .all(|(left, right)| left.does_same(right))
 }
 
-/// Where a jump stands.
+/// Returns the number of a rule in its chain, from 1.
 pub(super) fn number(place: RulePosition) -> usize {
     match place {
         RulePosition::Head => 1,
@@ -414,8 +423,8 @@ pub(super) fn number(place: RulePosition) -> usize {
     }
 }
 
-/// The chains from which jumps into ours are ours: those of the kernel. What others' chains do is
-/// theirs.
+/// Returns the chains whose hooks Palisade owns: the built-in ones. Rules in other foreign chains
+/// stay as they are.
 pub(super) fn hooked_from(kind: TableKind, wanted: &ParsedTable) -> BTreeSet<&str> {
     wanted
         .hooks
@@ -425,7 +434,8 @@ pub(super) fn hooked_from(kind: TableKind, wanted: &ParsedTable) -> BTreeSet<&st
         .collect()
 }
 
-/// Whether a chain that is not ours leads to one of ours, which can then not be removed.
+/// Returns whether a foreign chain references this Palisade chain. The kernel then refuses to
+/// delete it.
 fn is_held(found: &ParsedTable, kind: TableKind, name: &str) -> bool {
     let of_others = found
         .hooks

@@ -1,4 +1,5 @@
-//! The choice of a name and a way for each set, so that nobody sees one between old and new.
+//! Chooses a slot and a fill strategy for each set, so that no packet sees a state between old and
+//! new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
 use crate::plan::{DesiredKernel, gates};
 use crate::ruleset::{ParsedMember, ParsedSet};
 
-/// A set that may be changed while rules look into it.
+/// A candidate for a change in place, while rules reference the set.
 #[derive(Debug)]
 struct InPlaceChange {
     slot: String,
@@ -21,7 +22,7 @@ struct InPlaceChange {
 
 type InPlaceChanges<'desired> = BTreeMap<&'desired str, InPlaceChange>;
 
-/// How a set is changed while rules look into it.
+/// How a set is changed in place.
 enum ChangeKind {
     Lines,
     Swap(String),
@@ -34,17 +35,17 @@ struct TargetPlanner<'all, 'desired> {
     wanted_looks: SetReferences<'desired>,
     targets: SetTargets<'desired>,
     changes: InPlaceChanges<'desired>,
-    /// How many of the changes a family sees.
+    /// Number of candidates that each family's rules reference.
     seen: BTreeMap<Family, usize>,
 }
 
 impl<'desired> SetTargets<'desired> {
-    /// Chooses.
+    /// Chooses a target for each set.
     ///
-    /// A set with the right members stays. One that rules look into is changed in place where that
-    /// can be seen by nobody as something between old and new ([`is_hitless`]); else it is filled
-    /// anew beside, and the rules that look into it are written again: their commit is the switch,
-    /// for all sets of the family at once.
+    /// A set with the right members stays. A set that rules reference is changed in place if no
+    /// packet can see a state between old and new ([`is_hitless`]). Otherwise its new members go to
+    /// another slot, and the rules that reference it are rewritten. The commit of those rules is
+    /// the atomic switch, for all sets of the family.
     pub(super) fn choose(
         comparison: &TableComparison<'desired>,
         looks: &SetReferences<'_>,
@@ -72,6 +73,7 @@ impl<'desired> SetTargets<'desired> {
             .iter()
             .for_each(|(name, set)| chooser.begin(name, set));
 
+        // Gates need not change together with other sets.
         if !chooser.changes.is_empty() {
             chooser.open_and_close(&gates::gate_sets(comparison, &chooser.targets));
         }
@@ -88,7 +90,7 @@ impl<'desired> SetTargets<'desired> {
 }
 
 impl<'desired> TargetPlanner<'_, 'desired> {
-    /// A first choice, without a look at rules that differ.
+    /// Makes a first choice, without regard to rules that differ.
     fn begin(&mut self, name: &'desired str, set: &'desired ParsedSet) {
         let (slot, way) = match (self.standing(name, set), self.live(name, set)) {
             (Some(slot), _) => (slot, FillStrategy::Stands),
@@ -113,8 +115,8 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         self.targets.sets.insert(name, SetTarget { set, slot, way });
     }
 
-    /// Takes gates out of what must change at once with others, where they have room for what comes
-    /// beside what is to go.
+    /// Removes gates from the sets that must change atomically with others, if they have room for
+    /// the old and the new members at once.
     fn open_and_close(&mut self, gates: &BTreeSet<&str>) {
         let is_gate = |change: &InPlaceChange| gates.contains(change.slot.as_str());
         let names = self
@@ -138,18 +140,21 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         }
     }
 
-    /// How a gate changes, and the families that see it; `None` if it cannot hold what comes beside
-    /// what is to go.
+    /// Returns how a gate changes, and the families that reference it. `None` if it cannot hold the
+    /// old and the new members at once.
     fn gate(&self, name: &str) -> Option<(FillStrategy, BTreeSet<Family>)> {
         let (InPlaceChange { slot, delta }, set) =
             (self.changes.get(name)?, self.desired.sets.get(name)?);
         let found = self.observed.sets.get(slot)?;
         let most = set.members.len() + delta.extra.len();
         let is_plain = |member: &ParsedMember| !matches!(member, ParsedMember::Net(_, true));
+        // An exception (`nomatch`) works in reverse, so the union of old and new members drops
+        // less.
         if !is_roomy(found, most) || !delta.missing.iter().chain(&delta.extra).all(is_plain) {
             return None;
         }
 
+        // Between gain and loss the set holds the old and the new members.
         let mut together = found.members.clone();
         together.extend_from_slice(&delta.missing);
         let copy = match delta.ends_a_length(&together) {
@@ -163,7 +168,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         Some((way, self.families(name)))
     }
 
-    /// A copy with the right members: the one that rules look into, else the first.
+    /// Returns a slot with the right members: the one that rules reference, or else the first.
     fn standing(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let is_right = |slot: &String| {
             let found = self.observed.sets.get(slot);
@@ -177,9 +182,11 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         live.or_else(|| slots(name).find(is_right))
     }
 
-    /// The one copy that all rules look into, if it may have the members.
+    /// Returns the slot that all rules reference, if it is the only one and its type can hold the
+    /// members.
     fn live(&self, name: &str, set: &ParsedSet) -> Option<(String, &ParsedSet)> {
         let mut looked = slots(name).filter(|slot| self.looks.has(slot));
+        // If rules reference two slots, no single change reaches all of them.
         let (slot, None) = (looked.next()?, looked.next()) else {
             return None;
         };
@@ -187,8 +194,8 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         set.is_like(found).then_some((slot, found))
     }
 
-    /// A name that no rule looks into: of a set that may have the members, else of none, else of
-    /// one that must go first.
+    /// Returns a slot that no rule references. Prefers one that can be refilled, then one that does
+    /// not exist, then one that must be destroyed first.
     fn free(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let is_free = |slot: &String| {
             let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
@@ -206,8 +213,8 @@ impl<'desired> TargetPlanner<'_, 'desired> {
             })
     }
 
-    /// Where a set is filled anew: under a name that no rule looks into, else under one that rules
-    /// of others look into and ours do not, else before everybody's eyes.
+    /// Returns where a set is filled: a slot that no rule references, or else a slot that only
+    /// foreign rules reference, or else, visibly, a slot that rules reference.
     fn fresh(&self, name: &str, set: &ParsedSet) -> (String, FillStrategy) {
         let free = self.free(name, set).map(|slot| (slot, FillStrategy::Fresh));
         if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, FillStrategy::Lent))) {
@@ -232,7 +239,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         }
     }
 
-    /// A name of a set that may have the members, and which only rules of others look into.
+    /// Returns a slot that can hold the members and that only foreign rules reference.
     fn lent(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let can_be_filled = |slot: &String| {
             self.observed
@@ -245,7 +252,9 @@ impl<'desired> TargetPlanner<'_, 'desired> {
             .find(can_be_filled)
     }
 
-    /// Sorts out which changes are made in place.
+    /// Decides which candidates are changed in place. Repeats until nothing changes: a set that
+    /// moves to another slot makes its families commit, and a family that commits must switch all
+    /// its candidates.
     fn settle(&mut self, mut committing: BTreeSet<Family>) {
         loop {
             let seen = |name: &&str| !self.families(name).is_disjoint(&committing);
@@ -258,6 +267,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
                 .into_iter()
                 .find(|family| !self.can_change(*family));
             match unsafe_family {
+                // This family's sets cannot all change in place, so its rules must be rewritten.
                 Some(family) => drop(committing.insert(family)),
                 None if switched.is_empty() => break,
                 None => {}
@@ -282,7 +292,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         }
     }
 
-    /// Fills a set beside.
+    /// Moves a set to another slot.
     fn switch(&mut self, name: &str) {
         for family in self.families(name) {
             self.seen.entry(family).and_modify(|count| *count -= 1);
@@ -299,7 +309,7 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         }
     }
 
-    /// Whether all changes that a family sees may be made in place.
+    /// Returns whether every candidate that a family references may be changed in place.
     fn can_change(&self, family: Family) -> bool {
         let seen: Vec<&str> = self
             .changes
@@ -326,8 +336,9 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         is_hitless(&changes, family, self.looks)
     }
 
-    /// How one set may be changed in place: by its lines or, where it is the only one that its
-    /// families see changing, by a swap, whichever is safe and shorter.
+    /// Returns how one set may be changed in place, or `None` if it may not. A set may change line
+    /// by line; or by a swap, if it is the only set that changes for its families. Takes the
+    /// shorter of the safe ways.
     fn in_place(&self, name: &str) -> Option<ChangeKind> {
         let (InPlaceChange { slot, delta }, set) =
             (self.changes.get(name)?, self.desired.sets.get(name)?);
@@ -338,10 +349,12 @@ impl<'desired> TargetPlanner<'_, 'desired> {
             || families
                 .iter()
                 .all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
+        // Removals come first, so only the final number of members must fit.
         let by_lines = is_hitless
             && is_roomy(found, set.members.len())
             && !delta.ends_a_length(&found.members);
 
+        // A swap fills a whole copy, so lines are used while they are fewer than the members.
         let copy = self
             .free(name, set)
             .filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
@@ -351,14 +364,14 @@ impl<'desired> TargetPlanner<'_, 'desired> {
         }
     }
 
-    /// Whether no other set changes in any family that looks into this one.
+    /// Returns whether no other set changes in any family that references this one.
     fn is_alone(&self, name: &str) -> bool {
         self.families(name)
             .iter()
             .all(|family| self.seen.get(family) == Some(&1))
     }
 
-    /// The families whose rules look into a set that may be changed.
+    /// Returns the families whose rules reference a candidate.
     fn families(&self, name: &str) -> BTreeSet<Family> {
         self.changes
             .get(name)

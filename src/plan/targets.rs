@@ -1,4 +1,4 @@
-//! Under which name each set is to stand, and how it gets its members there.
+//! The slot of each set, and how the set gets its members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,55 +6,55 @@ use crate::plan::delta::{MemberDelta, is_roomy};
 use crate::plan::slots::base;
 use crate::ruleset::ParsedSet;
 
-/// What becomes of each set, by its own name.
+/// Targets by the sets' own names.
 #[derive(Debug, Default)]
 pub(super) struct SetTargets<'desired> {
     pub(super) sets: BTreeMap<&'desired str, SetTarget<'desired>>,
-    /// Names in the kernel that stay as they are.
+    /// Kernel names that stay as they are.
     pub(super) untouched: Option<&'desired BTreeSet<String>>,
 }
 
-/// Names in the kernel by the sets' own.
+/// Kernel names (slots) by the sets' own names.
 pub(super) type SlotNames<'targets> = BTreeMap<&'targets str, &'targets str>;
 
-/// What becomes of a set.
+/// The target of one set.
 #[derive(Debug)]
 pub(super) struct SetTarget<'desired> {
-    /// What it is to hold.
+    /// The desired contents.
     pub(super) set: &'desired ParsedSet,
-    /// The name that rules are to look into.
+    /// The kernel name that rules should reference.
     pub(super) slot: String,
-    /// How it gets there.
+    /// How the slot gets its members.
     pub(super) way: FillStrategy,
 }
 
 /// How a set gets its members.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FillStrategy {
-    /// It has them.
+    /// The slot already has the members.
     Stands,
-    /// It gets them where nobody looks yet.
+    /// Filled in a slot that no rule references yet.
     Fresh,
-    /// It gets them where only rules of others look.
+    /// Filled in a slot that only foreign rules reference.
     Lent,
-    /// Line by line, while rules look into it.
+    /// Changed line by line, while rules reference the set.
     InPlace(MemberDelta),
-    /// By a swap with a copy, while rules look into it.
+    /// Swapped with a filled copy, while rules reference the set. Holds the copy's name.
     Swap(String),
-    /// It is a gate: it gains members before all other changes and loses members behind them.
+    /// A gate: it gains members before all other changes, and loses members after them.
     Gate {
-        /// What it gains and loses.
+        /// Members to add and remove.
         delta: MemberDelta,
-        /// The copy that it is swapped with to lose members, where lines would not do.
+        /// The copy to swap with in order to lose members. `None` if lines can remove them.
         copy: Option<String>,
     },
-    /// Line by line, while rules look into it and packets may see it half, since all its names are
-    /// taken.
+    /// Changed line by line while rules reference the set, because all its slots are taken. Packets
+    /// may see a partial change.
     Exposed(MemberDelta),
 }
 
 impl FillStrategy {
-    /// The name under which the set stood that a swap put away.
+    /// Returns the slot that holds the old contents after a swap.
     pub(super) fn copy(&self) -> Option<&str> {
         match self {
             FillStrategy::Swap(copy)
@@ -72,7 +72,7 @@ impl FillStrategy {
 }
 
 impl<'desired> SetTargets<'desired> {
-    /// The names that rules are to look into, by the sets' own names, where they are others.
+    /// Returns the slots that rules should reference, for sets whose slot is not their own name.
     pub(super) fn moved(&self) -> SlotNames<'_> {
         self.sets
             .iter()
@@ -81,7 +81,7 @@ impl<'desired> SetTargets<'desired> {
             .collect()
     }
 
-    /// Whether a name in the kernel is to stay.
+    /// Returns whether a kernel name must stay.
     pub(super) fn keeps(&self, slot: &str) -> bool {
         let is_target = self
             .sets
@@ -94,7 +94,7 @@ impl<'desired> SetTargets<'desired> {
     }
 }
 
-/// Whether a set may be filled with the members of another.
+/// Returns whether an existing set can hold the members of a desired one: same type, enough room.
 pub(super) fn can_be_filled(found: &ParsedSet, wanted: &ParsedSet) -> bool {
     wanted.is_like(found) && is_roomy(found, wanted.members.len())
 }

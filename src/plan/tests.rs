@@ -5,7 +5,7 @@ use crate::plan::delta::{MemberDelta, is_hitless};
 use crate::plan::set_references::SetReferences;
 use crate::ruleset::{ParsedMember, ParsedTable};
 
-/// Rules, lines for the sets that they look into, and whether these may be seen one by one.
+/// Rules, lines for the sets that they reference, and whether these lines are hitless.
 const IN_PLACE: [(&[&str], &[&str], bool); 13] = [
     (&["a src -j RETURN"], &["+a 10.0.0.1"], true),
     (&["a src -j RETURN"], &["+a 10.0.0.1", "+a 10.0.0.2"], true),
@@ -108,7 +108,8 @@ fn lines_that_packets_may_see_one_by_one() {
     }
 }
 
-/// Members of a set, those of them that go, and whether packets might miss others meanwhile.
+/// Members of a set, those that are removed, and whether packets might miss other members
+/// meanwhile.
 const LENGTHS: [(&[&str], &[&str], bool); 6] = [
     (&["10.0.0.1", "10.0.0.2"], &["10.0.0.1", "10.0.0.2"], false),
     (&["10.0.0.1", "10.1.0.0/16"], &["10.0.0.1"], true),
