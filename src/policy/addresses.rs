@@ -1,4 +1,4 @@
-//! Addresses as written to checked prefixes (semantics §2.2, §2.6).
+//! Checks addresses as written and turns them into prefixes (semantics §2.2, §2.6).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest;
@@ -7,7 +7,7 @@ use crate::net::{Cidr, CidrError};
 use crate::policy::NetworkSet;
 use crate::source::{Spanned, SpannedString};
 
-/// Prefixes of a rule: with a length, without host bits.
+/// Checks the prefixes of a rule: each needs a length and has no host bits.
 pub(super) fn prefixes(
     written: &[SpannedString],
     diagnostics: &mut Diagnostics,
@@ -18,7 +18,7 @@ pub(super) fn prefixes(
         .collect()
 }
 
-/// One prefix of a rule.
+/// Checks one prefix of a rule.
 pub(super) fn prefix(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<Spanned<Cidr>> {
     match Cidr::parse_strict(&text.value) {
         Ok(cidr) => Some(Spanned::new(cidr, text.span)),
@@ -55,7 +55,8 @@ fn bad_prefix(text: &SpannedString, error: CidrError) -> Diagnostic {
     Diagnostic::at(Code::InvalidCidr, text.span, message).help(help)
 }
 
-/// A network set; its members may be bare addresses and may have host bits, which are dropped.
+/// Checks a network set. Its members may be single addresses and may have host bits, which are
+/// dropped.
 pub(super) fn network_set(set: manifest::NetworkSet, diagnostics: &mut Diagnostics) -> NetworkSet {
     let mut nets = Vec::with_capacity(set.nets.len());
     for text in &set.nets {
@@ -82,11 +83,13 @@ pub(super) fn network_set(set: manifest::NetworkSet, diagnostics: &mut Diagnosti
     }
 }
 
-/// Refuses labels with which a network set would be in a namespace that it is not in, or a pod.
+/// Refuses labels that would place a network set in a foreign namespace, or make it look like a
+/// pod.
 ///
-/// A set in a namespace is written by whoever writes there. Its own labels win over those that it
-/// inherits from its namespace (semantics §3.1), and Kubernetes policies tell pods by the
-/// orchestrator. So a set of one namespace could open another one's policies.
+/// Anyone who may write to a namespace may write a network set there. The set's own labels win over
+/// those that it inherits from its namespace (semantics §3.1), and Kubernetes policies recognise
+/// pods by the orchestrator label. So a set in one namespace could match the policies of another
+/// one.
 fn refuse_claims(set: &manifest::NetworkSet, diagnostics: &mut Diagnostics) {
     let is_namespaced = set.metadata.namespace.is_some();
     let of_namespace =

@@ -1,4 +1,4 @@
-//! Calico policies, checked.
+//! Checks Calico policies.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{self, Action, RuleSide, WrittenProtocol};
@@ -12,8 +12,8 @@ use crate::policy::{
 };
 use crate::source::{Span, Spanned};
 
-/// A checked policy and its tier. One with a wrong selector is checked to its end, so that all of
-/// its mistakes are told at once; the compile is refused.
+/// Checks a policy and returns it with the name of its tier. Checking continues after a wrong
+/// selector, so that all mistakes are reported at once. The compile is refused anyway.
 pub(super) fn policy(
     written: &manifest::Policy,
     selectors: &mut SelectorTable,
@@ -71,7 +71,7 @@ pub(super) fn policy(
     TieredPolicy { tier, policy }
 }
 
-/// What of a host endpoint's traffic the policy is for (semantics §2.3).
+/// The kind of host endpoint traffic that the policy applies to (semantics §2.3).
 fn stage(written: &manifest::Policy, diagnostics: &mut Diagnostics) -> HostStage {
     let stated =
         |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
@@ -117,7 +117,7 @@ fn stage(written: &manifest::Policy, diagnostics: &mut Diagnostics) -> HostStage
     }
 }
 
-/// What identifies a policy.
+/// The key of a policy.
 pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
     let metadata = &written.metadata;
     let namespace = metadata
@@ -140,7 +140,7 @@ pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
     }
 }
 
-/// The clause of the endpoints a policy applies to.
+/// The clause for the endpoints that a policy applies to.
 fn applies_to(
     written: &manifest::Policy,
     selectors: &mut SelectorTable,
@@ -166,7 +166,7 @@ fn applies_to(
     }
 }
 
-/// The directions a policy speaks about: `types`, or what its rules tell (semantics §2.3).
+/// The directions of a policy: `types`, or derived from its rules (semantics §2.3).
 fn directions(written: &manifest::Policy) -> Vec<Direction> {
     let directions: Vec<Direction> = written.types.iter().map(|stated| stated.value).collect();
     match (
@@ -181,8 +181,8 @@ fn directions(written: &manifest::Policy) -> Vec<Direction> {
     }
 }
 
-/// The checked rules of a direction. `namespace` is the policy's, none for a global policy and for
-/// a profile.
+/// Checks the rules of one direction. `namespace` is the policy's namespace, `None` for a global
+/// policy or a profile.
 pub(super) fn rules(
     written: &[manifest::Rule],
     direction: Direction,
@@ -200,7 +200,7 @@ pub(super) fn rules(
         .collect()
 }
 
-/// One checked rule. `namespace` is the policy's, none for a global policy.
+/// Checks one rule. `namespace` is the policy's namespace, `None` for a global policy.
 fn rule(
     number: usize,
     written: &manifest::Rule,
@@ -232,7 +232,7 @@ fn rule(
     }
 }
 
-/// Where one side of a rule says who is meant.
+/// The span of the field that selects the peers of one side, if any.
 fn place(entity: &RuleSide) -> Option<Span> {
     let accounts = entity.service_accounts.as_ref();
     let names = accounts.and_then(|accounts| accounts.names.first());
@@ -254,7 +254,7 @@ fn place(entity: &RuleSide) -> Option<Span> {
         .or(service)
 }
 
-/// One checked side of a rule.
+/// Checks one side of a rule.
 fn peer(
     entity: &RuleSide,
     namespace: Option<&str>,
@@ -285,6 +285,8 @@ fn peer(
     RulePeer {
         selected: selected.map_or(PeerSelection::Anyone, PeerSelection::By),
         not_selected,
+        // A list whose entries are all wrong must not become `Any`, even though the compile is
+        // refused.
         nets: if entity.nets.is_empty() {
             AddressCondition::Any
         } else {
@@ -304,7 +306,7 @@ fn peer(
     }
 }
 
-/// Prefixes in order, once.
+/// Prefixes without spans, sorted and deduplicated.
 pub(super) fn plain(prefixes: Vec<Spanned<Cidr>>) -> Vec<Cidr> {
     let mut plain: Vec<Cidr> = prefixes.into_iter().map(|prefix| prefix.value).collect();
     plain.sort_unstable();
@@ -337,7 +339,8 @@ fn protocol(written: &manifest::Rule, diagnostics: &mut Diagnostics) -> Protocol
     }
 }
 
-/// Ports need a protocol that has them; without one, only names say enough (semantics §2.2).
+/// Ports require a protocol that has ports. Without a protocol only named ports are allowed,
+/// because a name implies one (semantics §2.2).
 fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, diagnostics: &mut Diagnostics) {
     if written.protocol_is_wrong
         || matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports())
@@ -363,8 +366,9 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, diagnostics: &
     }
 }
 
-/// A rule of IPv6 must not let packets through because ip6tables does not see an extension header
-/// as their protocol. A rule that allows by such a number matches less than it says, which is safe.
+/// Refuses IPv6 rules that would let packets through because ip6tables skips an extension header
+/// when it looks for the protocol. An allow rule with such a number matches less than written,
+/// which is safe.
 fn check_extension_headers(
     written: &manifest::Rule,
     families: RuleFamilies,
@@ -376,6 +380,8 @@ fn check_extension_headers(
 
     let is_extension =
         |stated: &Spanned<WrittenProtocol>| stated.value.protocol().is_ipv6_extension_header();
+    // A Deny that matches too little, or an Allow that matches too much, widens the policy. A Pass
+    // can do either.
     let protocol = written
         .protocol
         .filter(|_| matches!(written.action, Action::Deny | Action::Pass));
@@ -407,7 +413,7 @@ fn check_extension_headers(
     }
 }
 
-/// HTTP conditions may only narrow what ingress allows of TCP (semantics §2.2).
+/// HTTP conditions may only narrow ingress allow rules for TCP (semantics §2.2).
 fn check_http(written: &manifest::Rule, direction: Direction, diagnostics: &mut Diagnostics) {
     let Some(span) = written.http else { return };
     let is_tcp = written
@@ -426,7 +432,7 @@ fn check_http(written: &manifest::Rule, direction: Direction, diagnostics: &mut 
     );
 }
 
-/// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
+/// The match on the ICMP type. iptables accepts it only together with an ICMP protocol.
 fn icmp(
     written: &manifest::Rule,
     protocol: ProtocolMatch,
@@ -464,9 +470,9 @@ fn icmp(
     }
 }
 
-/// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which
-/// must agree. A list of addresses, also of excluded ones, without any of a family takes the rule
-/// out of that family (semantics §9.18).
+/// The address families of a rule: those of its addresses, its protocol and its `ipVersion`, which
+/// must agree. A list of addresses (also of excluded ones) that contains none of a family removes
+/// the rule from that family (semantics §9.18).
 fn families(written: &manifest::Rule, diagnostics: &mut Diagnostics) -> RuleFamilies {
     let mut families = RuleFamilies::Both;
     let mut narrow = |family: Family, span: Span| match families {
@@ -507,8 +513,8 @@ fn families(written: &manifest::Rule, diagnostics: &mut Diagnostics) -> RuleFami
     families
 }
 
-/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP
-/// type is asked for or an IP version is stated.
+/// The address family that a protocol implies. The names `ICMP` and `ICMPv6` imply one. Their
+/// numbers do only if the rule has an ICMP type or an IP version.
 fn protocol_family(written: &manifest::Rule, protocol: WrittenProtocol) -> Option<Family> {
     let asks_type = written.icmp.is_some() || written.not_icmp.is_some();
     let tied =

@@ -1,10 +1,10 @@
-//! Policy as lines of one form, which say all that is checked and nothing of where it is written.
+//! Policy as canonical lines. They contain everything that is checked and no source locations.
 //!
-//! Each line is a JSON object without spaces, its keys sorted. Selectors are in their canonical
-//! text, and prefixes, ports and protocols in the notation of this program. Lists whose order means
-//! something (policies of a tier, rules, profiles) are arrays in that order; labels are sorted.
-//! Every struct is taken apart by all of its fields, so that a new field cannot be forgotten here:
-//! places (`Span`) alone are left out.
+//! Each line is a JSON object without spaces, with sorted keys. Selectors are in canonical form;
+//! prefixes, ports and protocols are in Palisade's notation. Lists whose order matters (policies of
+//! a tier, rules, profiles) are arrays in that order. Labels are sorted. Every struct is
+//! destructured completely, so that a new field cannot be forgotten here. Only locations (`Span`)
+//! are left out.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::policy::{
 };
 
 impl PolicySet {
-    /// All of it, a line for each object, in no order.
+    /// One line per object, in no particular order.
     pub fn canonical_lines(&self) -> impl Iterator<Item = String> {
         let Self {
             tiers,
@@ -241,8 +241,8 @@ fn labels_value(labels: &[(String, String)]) -> Value {
     )
 }
 
-/// JSON has no number for what is behind all others.
+/// An order as text. JSON has no number for infinity, the order after all others.
 fn number(order: f64) -> String {
-    // the order -0 is that of 0
+    // -0 and 0 are the same order
     (order + 0.0).to_string()
 }

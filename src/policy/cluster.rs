@@ -1,5 +1,5 @@
-//! Cluster-wide Kubernetes policies, checked and turned into rules like Calico's (semantics §5.3,
-//! §5.4, §9.12).
+//! Checks cluster-wide Kubernetes policies and converts them to rules like Calico's (semantics
+//! §5.3, §5.4, §9.12).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{
@@ -18,7 +18,7 @@ use crate::policy::{
 use crate::selector::Expr;
 use crate::source::Spanned;
 
-/// A checked policy.
+/// Checks a policy.
 pub(super) fn policy(
     written: &ClusterPolicy,
     selectors: &mut SelectorTable,
@@ -82,8 +82,8 @@ pub(super) fn policy(
     }
 }
 
-/// Returns the clause of the pods that a policy applies to; network sets and host endpoints never
-/// match it.
+/// The clause for the pods that a policy applies to. It never matches network sets or host
+/// endpoints.
 fn subject(subject: &ClusterPods) -> Expr {
     let pods = match &subject.pods {
         Some(pods) => kubernetes::pods(pods),
@@ -93,7 +93,7 @@ fn subject(subject: &ClusterPods) -> Expr {
     Expr::and(vec![pods, namespaces])
 }
 
-/// The rules that one rule becomes: one for every protocol and every kind of peer.
+/// Converts one rule: to one rule for every combination of protocol and kind of peer.
 fn convert(
     number: usize,
     written: &ClusterRule,
@@ -108,7 +108,8 @@ fn convert(
     kubernetes::product(&stem, direction, &sides, &matches)
 }
 
-/// Only pods give their ports names (`v1alpha1`, CEL on egress rules).
+/// Refuses named ports in a rule whose peers include networks or nodes. Only pods name their ports
+/// (`v1alpha1`, CEL on egress rules).
 fn check_names(written: &ClusterRule, diagnostics: &mut Diagnostics) {
     let has_others = written
         .peers
@@ -129,8 +130,8 @@ fn check_names(written: &ClusterRule, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The other side: all label peers together, all nodes together, all prefixes of one family
-/// together.
+/// The remote side of a rule: all label peers together, all nodes together, and all prefixes of one
+/// family together.
 fn sides(
     peers: &[ClusterPeer],
     selectors: &mut SelectorTable,
@@ -182,7 +183,7 @@ fn sides(
     sides
 }
 
-/// Keeps the selectors of pods as written.
+/// Records the selectors of pods as written.
 fn write(written: &ClusterPods, selectors: &mut SelectorTable) {
     kubernetes::write(
         &written.namespaces,
@@ -195,8 +196,8 @@ fn write(written: &ClusterPods, selectors: &mut SelectorTable) {
         .for_each(|pods| kubernetes::write(pods, SelectorField::PodSelector, selectors));
 }
 
-/// Returns the clause of one peer. Whole namespaces include the network sets in them (semantics
-/// §5.4); what is in no namespace never matches (semantics §9.30).
+/// The clause for one peer. Selecting whole namespaces includes the network sets in them (semantics
+/// §5.4). Objects without a namespace never match (semantics §9.30).
 fn peer_clause(peer: &ClusterPods) -> Expr {
     let namespaces = scope::of_kubernetes_namespaces(kubernetes::clause(&peer.namespaces));
     match &peer.pods {

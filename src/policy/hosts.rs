@@ -1,4 +1,4 @@
-//! Host endpoints, checked (semantics §2.6, §7.5).
+//! Checks host endpoints (semantics §2.6, §7.5).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,10 +9,10 @@ use crate::name::{NameForm, reserved};
 use crate::policy::{HostEndpoint, HostPlace};
 use crate::source::SpannedString;
 
-/// The interface name that stands for every interface.
+/// The interface name that means all interfaces.
 const EVERY_INTERFACE: &str = "*";
 
-/// Bytes of an interface's name: `IFNAMSIZ` 16 less the end mark (linux/if.h).
+/// Bytes of an interface name: `IFNAMSIZ` 16, minus the terminator (linux/if.h).
 const INTERFACE_NAME: usize = 15;
 
 /// All host endpoints, by name.
@@ -59,8 +59,8 @@ fn endpoint(
     node_fits.then_some(endpoint)
 }
 
-/// With that label it would be taken for a pod of the namespace, to which policies of the namespace
-/// apply.
+/// Refuses the namespace label. With it, the host endpoint would look like a pod of that namespace,
+/// and policies of the namespace would apply to it.
 fn refuse_namespace(written: &manifest::HostEndpoint, diagnostics: &mut Diagnostics) {
     for (key, _) in written
         .metadata
@@ -128,8 +128,8 @@ fn addresses(written: &[SpannedString], diagnostics: &mut Diagnostics) -> Vec<Ip
     addresses
 }
 
-/// An address that a host can have. An IPv4 address in IPv6 notation is refused: it would stand in
-/// the sets of the wrong family.
+/// Checks an address of a host. IPv4-mapped IPv6 addresses are refused, because they would end up
+/// in sets of the wrong family.
 fn address(text: &SpannedString, diagnostics: &mut Diagnostics) -> Option<IpAddr> {
     let in_other_notation =
         |address: &IpAddr| matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());

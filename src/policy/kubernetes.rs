@@ -1,8 +1,8 @@
-//! Kubernetes policies, checked and turned into rules like Calico's (semantics §5.1).
+//! Checks Kubernetes policies and converts them to rules like Calico's (semantics §5.1).
 //!
-//! One Kubernetes rule becomes one rule for every protocol and every kind of peer: all its label
-//! peers together, all its plain blocks of one family together, and each block with exceptions
-//! alone.
+//! One Kubernetes rule becomes one rule for every combination of protocol and kind of peer: all its
+//! label peers together, all its plain blocks of one family together, and each block with
+//! exceptions alone.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::source::{Span, Spanned, SpannedString};
 /// Order of every Kubernetes policy in tier `default`.
 const ORDER: f64 = 1_000.0;
 
-/// A checked policy.
+/// Checks a policy.
 pub(super) fn policy(
     written: &KubernetesPolicy,
     selectors: &mut SelectorTable,
@@ -78,7 +78,7 @@ pub(super) fn policy(
     }
 }
 
-/// What identifies a policy.
+/// The key of a policy.
 pub(super) fn key(written: &KubernetesPolicy) -> PolicyKey {
     let metadata = &written.metadata;
     let namespace = metadata
@@ -94,8 +94,8 @@ pub(super) fn key(written: &KubernetesPolicy) -> PolicyKey {
     }
 }
 
-/// The directions a policy speaks about. Without `policyTypes` that is ingress, and egress when the
-/// policy has egress rules: the API server writes exactly that into the object (Kubernetes API,
+/// The directions of a policy. Without `policyTypes` it has ingress, and also egress if it has
+/// egress rules. The API server writes exactly this into the object (Kubernetes API,
 /// `NetworkPolicySpec.policyTypes`).
 fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
     match (written.types.is_empty(), written.egress.is_empty()) {
@@ -105,7 +105,7 @@ fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
     }
 }
 
-/// Where a label selector begins to ask.
+/// The location of a label selector's first requirement.
 pub(super) fn place(selector: &KubernetesSelector) -> Option<Span> {
     selector
         .requirements
@@ -113,10 +113,10 @@ pub(super) fn place(selector: &KubernetesSelector) -> Option<Span> {
         .map(|requirement| requirement.key.span)
 }
 
-/// The other side of a rule, and the families it has addresses of.
+/// The remote side of a rule, and the families of its addresses.
 pub(super) type FamilyPeer = (RuleFamilies, RulePeer);
 
-/// The rules that one Kubernetes rule becomes.
+/// Converts one Kubernetes rule to rules.
 fn convert(
     number: usize,
     written: &KubernetesRule,
@@ -153,7 +153,7 @@ pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
     }
 }
 
-/// One rule for every protocol and every side.
+/// One rule for every combination of protocol and remote side.
 pub(super) fn product(
     stem: &Rule,
     direction: Direction,
@@ -181,7 +181,7 @@ pub(super) fn product(
     pairs.map(rule).collect()
 }
 
-/// The other side of a rule, by kinds of peers. No peers at all is anyone.
+/// The remote sides of a rule, by kind of peer. An empty list of peers means anyone.
 fn others(
     peers: &[KubernetesPeer],
     namespace: &str,
@@ -213,6 +213,8 @@ fn others(
             }
             KubernetesPeer::Block { cidr, except } => {
                 match block(cidr.as_ref(), except, diagnostics) {
+                    // Blocks with exceptions stay separate, because an exception applies only to
+                    // its own block.
                     Some((cidr, except)) if except.is_empty() => {
                         blocks.entry(cidr.family()).or_default().push(cidr)
                     }
@@ -226,6 +228,7 @@ fn others(
     }
 
     if !clauses.is_empty() {
+        // One selector for all label peers gives one set, and one lookup per packet.
         let clause = selectors.intern(Expr::or(clauses));
         selectors.join(first..selectors.written().len(), clause);
         others.insert(
@@ -261,7 +264,7 @@ pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr
     )
 }
 
-/// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
+/// Checks a block. Exceptions must be inside it (Kubernetes API, `IPBlock.except`).
 fn block(
     cidr: Option<&SpannedString>,
     except: &[SpannedString],
@@ -297,7 +300,7 @@ fn block(
     Some((cidr.value, plain(except)))
 }
 
-/// Keeps a label selector as written.
+/// Records a label selector as written.
 pub(super) fn write(
     selector: &KubernetesSelector,
     field: SelectorField,
@@ -308,12 +311,12 @@ pub(super) fn write(
     }
 }
 
-/// The clause of every pod, and of nothing but pods.
+/// The clause for every pod, and only pods.
 pub(super) fn any_pod() -> Expr {
     Expr::label(reserved::ORCHESTRATOR, LabelTest::Equals("k8s".to_owned()))
 }
 
-/// The clause of a label selector over pods: only pods, never network sets or host endpoints.
+/// The clause for a label selector over pods. It never matches network sets or host endpoints.
 pub(super) fn pods(selector: &KubernetesSelector) -> Expr {
     Expr::and(
         std::iter::once(any_pod())
@@ -322,12 +325,12 @@ pub(super) fn pods(selector: &KubernetesSelector) -> Expr {
     )
 }
 
-/// The clause of a label selector over anything.
+/// The clause for a label selector over any object.
 pub(super) fn clause(selector: &KubernetesSelector) -> Expr {
     Expr::and(requirements(selector).collect())
 }
 
-/// The clause of one label peer.
+/// The clause for one label peer.
 fn peer_clause(
     selected: Option<&KubernetesSelector>,
     namespaces: Option<&KubernetesSelector>,
@@ -363,8 +366,8 @@ fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
     })
 }
 
-/// Ports by protocol. An entry without ports means every port of its protocol, whatever else the
-/// list says of it.
+/// Ports by protocol. An entry without ports means all ports of its protocol, regardless of other
+/// entries.
 #[derive(Default)]
 pub(super) struct ProtocolLists {
     limited: BTreeMap<Protocol, Vec<PortList>>,
@@ -380,7 +383,7 @@ impl ProtocolLists {
         }
     }
 
-    /// Protocols in the order of their numbers, each with its ports.
+    /// The protocols, in numeric order, each with its ports.
     pub(super) fn finish(self) -> Vec<(ProtocolMatch, PortCondition)> {
         let ports = |protocol, lists| {
             if self.unlimited.contains(&protocol) {
@@ -397,7 +400,7 @@ impl ProtocolLists {
     }
 }
 
-/// The protocols of a rule with their ports; an empty list means any protocol.
+/// The protocols of a rule with their ports. An empty list means any protocol.
 fn protocols(
     written: &[KubernetesPort],
     diagnostics: &mut Diagnostics,
@@ -433,7 +436,7 @@ fn check_no_end(entry: &KubernetesPort, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The port, range or port name of one entry.
+/// The port, port range or port name of one entry.
 fn port_list(
     entry: &KubernetesPort,
     port: &WrittenPort,

@@ -1,10 +1,10 @@
-//! Manifest to policy: defaults filled in, orders fixed, selectors parsed and scoped, fields that
-//! must agree checked.
+//! Turns manifests into policy: fills in defaults, fixes orders, parses and scopes selectors, and
+//! checks fields that must agree.
 //!
-//! In: a [`Manifest`]. Out: a [`PolicySet`], which cannot be wrong: this is the last room that may
+//! In: a [`Manifest`]. Out: a [`PolicySet`], which is always valid: this is the last room that may
 //! refuse a policy. Absent: addresses of endpoints; a selector stays a selector.
 //!
-//! Meaning: semantics §2 to §5; `all()` and `global()` are replaced in the syntax tree.
+//! Its meaning: semantics §2 to §5. `all()` and `global()` are replaced in the syntax tree.
 
 mod addresses;
 mod calico;
@@ -33,12 +33,13 @@ pub use staged::StagedPolicies;
 use crate::diagnostic::Diagnostics;
 use crate::manifest::Manifest;
 
-/// Checks all policy and puts it into the order of evaluation. Whatever is wrong goes to `found`;
-/// use the result only when that has no errors.
+/// Checks all policies and sorts them into the order of evaluation. Reports problems to
+/// `diagnostics`; the result is valid only if `diagnostics` has no errors.
 ///
-/// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
+/// `staging` determines whether staged policies are enforced. Later rooms do not distinguish them
+/// from other policies.
 ///
-/// `staging` decides whether staged policies count; behind this room nobody knows of them.
+/// Cost: linear in the number of rules, and `n log n` in tiers and policies for their order.
 pub fn check(
     manifest: Manifest,
     staging: StagedPolicies,

@@ -1,5 +1,5 @@
-//! The checked form of all policy: every default filled in, every order fixed, every selector
-//! scoped and parsed.
+//! Checked policy: every default is filled in, every order is fixed, every selector is scoped and
+//! parsed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,124 +14,125 @@ use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
 use crate::source::{Span, SpannedString};
 
-/// All policy of one compile, in the order of evaluation.
+/// All policies of one compile, in order of evaluation.
 #[derive(Debug, Default)]
 pub struct PolicySet {
-    /// Tiers that hold at least one policy, first evaluated first.
+    /// Tiers with at least one policy, in order of evaluation.
     pub tiers: Vec<Tier>,
-    /// What is asked behind the tiers, of the endpoints that name it; by name.
+    /// Profiles by name. They are evaluated after the tiers, for the endpoints that list them.
     pub profiles: BTreeMap<String, Profile>,
-    /// Every selector of a policy, once; rules name them by [`SelectorId`].
+    /// Every distinct selector of the policies. Rules refer to them by [`SelectorId`].
     pub selectors: SelectorTable,
-    /// Named address lists, which rule peers may select by label.
+    /// Named address lists, which rule peers can select by label.
     pub network_sets: Vec<NetworkSet>,
-    /// Interfaces of nodes that policies apply to, by name.
+    /// Interfaces of nodes to which policies apply, by name.
     pub host_endpoints: Vec<HostEndpoint>,
 }
 
-/// A tier and its policies, first evaluated first.
+/// A tier and its policies.
 #[derive(Debug, Clone)]
 pub struct Tier {
     /// The name.
     pub name: String,
-    /// Position among tiers; ties go by name.
+    /// Position among the tiers, lowest first. Ties are broken by name.
     pub order: f64,
-    /// What becomes of traffic that reaches a policy of the tier and matches no rule in it.
+    /// What happens to traffic that reaches a policy of the tier and matches no rule in it.
     pub default_action: DefaultAction,
-    /// The policies in order.
+    /// The policies, in order of evaluation.
     pub policies: Vec<Policy>,
 }
 
 /// One policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// What identifies it.
+    /// Its kind, namespace and name.
     pub key: PolicyKey,
-    /// Position in its tier, lowest first; none is last.
+    /// Position in its tier, lowest first. `None` comes last.
     pub order: Option<f64>,
-    /// The endpoints it applies to.
+    /// Selects the endpoints that the policy applies to.
     pub applies_to: SelectorId,
-    /// Ingress rules in order; none when the policy says nothing about ingress (an empty list
-    /// denies).
+    /// Ingress rules in order. `None` if the policy does not apply to ingress; an empty list
+    /// denies.
     pub ingress: Option<Vec<Rule>>,
-    /// Egress rules in order; none when the policy says nothing about egress.
+    /// Egress rules in order. `None` if the policy does not apply to egress; an empty list denies.
     pub egress: Option<Vec<Rule>>,
-    /// What of a host endpoint's traffic it is for. Only its normal list is for pods.
+    /// The kind of host endpoint traffic that it applies to. For pods only policies on the normal
+    /// list count.
     pub stage: HostStage,
-    /// Where its name stands.
+    /// The location of its name.
     pub span: Span,
-    /// Where the selector stands that says whom it applies to; the name where none is written.
+    /// The location of the selector that determines the endpoints, or of the name if there is none.
     pub selector: Span,
-    /// The first rule of a direction that `types` leaves out.
+    /// The location of the first rule of a direction that `types` omits.
     pub unused: Option<Span>,
 }
 
-/// What of a host endpoint's traffic a policy is for.
+/// The kind of host endpoint traffic that a policy applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum HostStage {
     /// Traffic from and to the host itself.
     #[default]
     Normal,
-    /// That, and traffic that the host forwards (`applyOnForward`).
+    /// The same, plus traffic that the host forwards (`applyOnForward`).
     Forwarded,
-    /// All traffic, before connections are tracked (`doNotTrack`).
+    /// All traffic, before connection tracking (`doNotTrack`).
     Untracked,
-    /// All incoming traffic, before destinations are translated (`preDNAT`).
+    /// All incoming traffic, before DNAT (`preDNAT`).
     PreDnat,
 }
 
-/// A list of policies of an endpoint, for one sort of traffic (semantics §4.2). Pods have the
-/// normal one only.
+/// A list of policies of an endpoint, for one kind of traffic (semantics §4.2). Pods have only the
+/// normal list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyListKind {
     /// Traffic from and to the endpoint.
     Normal,
     /// Traffic that the host forwards.
     Forward,
-    /// Before connections are tracked.
+    /// Traffic before connection tracking.
     Untracked,
-    /// Before destinations are translated.
+    /// Traffic before DNAT.
     PreDnat,
 }
 
-/// An interface of a node, or several.
+/// A host endpoint: one or several interfaces of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostEndpoint {
     /// The name.
     pub name: String,
     /// The node's name.
     pub node: String,
-    /// Which packets are its.
+    /// Which packets belong to it.
     pub place: HostPlace,
-    /// Its addresses, in order, once: what rules that select it stand for, none where the object
-    /// names none.
+    /// Its addresses, sorted and deduplicated. Rules that select it match these. Empty if the
+    /// object lists no address.
     pub addresses: Vec<IpAddr>,
-    /// Its named ports, in order, once.
+    /// Its named ports, sorted and deduplicated.
     pub ports: Vec<NamedPort>,
     /// Its labels.
     pub labels: Vec<(String, String)>,
-    /// Its profiles, which decide behind the tiers of its normal list.
+    /// Its profiles, which decide after the tiers of its normal list.
     pub profiles: ProfileList,
-    /// Where its name stands.
+    /// The location of its name.
     pub span: Span,
 }
 
-/// Which packets are a host endpoint's.
+/// Which packets belong to a host endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPlace {
-    /// Those of one interface: up to 15 letters, digits, `_`, `.` and `-`.
+    /// Packets of one interface: up to 15 letters, digits, `_`, `.` and `-`.
     Interface(String),
-    /// Those with one of its addresses.
+    /// Packets with one of its addresses.
     Addresses,
-    /// Those of every interface of the node but its pods'.
+    /// Packets of every interface of the node except those of its pods.
     Everywhere,
 }
 
-/// A profile: rules of the endpoints that name it. What matches none of them is for the endpoint's
-/// next profile.
+/// A profile: rules of the endpoints that list it. A packet that matches no rule continues with the
+/// endpoint's next profile.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// What identifies it.
+    /// Its kind and name.
     pub key: PolicyKey,
     /// Ingress rules in order.
     pub ingress: Vec<Rule>,
@@ -139,14 +140,14 @@ pub struct Profile {
     pub egress: Vec<Rule>,
 }
 
-/// Kind, namespace and name of a policy.
+/// The key of a policy: kind, namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyKey {
     /// The kind.
     pub kind: PolicyKind,
-    /// The namespace of a namespaced policy.
+    /// The namespace, for a namespaced policy.
     pub namespace: Option<String>,
-    /// The name, without the `default.` that older Calico put before it.
+    /// The name, without the prefix `default.` of older Calico versions.
     pub name: String,
 }
 
@@ -169,15 +170,15 @@ pub enum PolicyKind {
     Profile,
 }
 
-/// One rule. It matches a packet when every part of it does.
+/// One rule. It matches a packet if all of its parts match.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Number in the policy's list for its direction, from 1. The rules that one Kubernetes rule
-    /// becomes share its number.
+    /// Position in the policy's list for its direction, from 1. All rules that come from one
+    /// Kubernetes rule have its number.
     pub number: usize,
-    /// Where it stands.
+    /// Its location.
     pub span: Span,
-    /// What becomes of a packet that matches.
+    /// What happens to a packet that matches.
     pub action: Action,
     /// Families the rule applies to.
     pub families: RuleFamilies,
@@ -189,13 +190,14 @@ pub struct Rule {
     pub source: RulePeer,
     /// The receiver.
     pub destination: RulePeer,
-    /// Whether a mesh is to narrow it further, which iptables cannot.
+    /// Whether the rule has HTTP conditions. Only a mesh can enforce them; iptables cannot.
     pub http: bool,
-    /// Where its sides say who is meant.
+    /// Locations of the fields that select the peers.
     pub places: SidePositions,
 }
 
-/// Where the sides of a rule say who is meant; the whole rule where they do not.
+/// Locations of the fields that select the peers of each side, or of the whole rule if a side
+/// selects none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SidePositions {
     /// The sender.
@@ -204,7 +206,7 @@ pub struct SidePositions {
     pub destination: Span,
 }
 
-/// Families a rule applies to.
+/// Address families that a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleFamilies {
     /// IPv4 and IPv6.
@@ -213,7 +215,7 @@ pub enum RuleFamilies {
     Only(Family),
 }
 
-/// A condition on the protocol.
+/// A match on the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProtocolMatch {
     /// Any protocol.
@@ -224,8 +226,7 @@ pub enum ProtocolMatch {
     IsNot(Protocol),
 }
 
-/// A condition on the ICMP type and code. The rule's protocol is ICMP or ICMPv6 where this is not
-/// `Any`.
+/// A match on the ICMP type and code. If this is not `Any`, the rule's protocol is ICMP or ICMPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IcmpMatch {
     /// Any type.
@@ -236,35 +237,35 @@ pub enum IcmpMatch {
     IsNot(Icmp),
 }
 
-/// One side of a rule. It matches an address and port when every part does.
+/// One side of a rule. It matches an address and port if all of its parts match.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RulePeer {
-    /// Known endpoints and network sets that the address must belong to.
+    /// Endpoints and network sets to which the address must belong.
     pub selected: PeerSelection,
-    /// Known endpoints and network sets that the address must not belong to.
+    /// Endpoints and network sets to which the address must not belong.
     pub not_selected: Option<SelectorId>,
-    /// Prefixes that the address must be in.
+    /// Prefixes that must contain the address.
     pub nets: AddressCondition,
-    /// Prefixes that the address must not be in.
+    /// Prefixes that must not contain the address.
     pub not_nets: Vec<Cidr>,
-    /// A service that the address, and for a receiver the port too, must be a backend of.
+    /// A service of which the address must be a backend. For a receiver the port must match too.
     pub service: Option<ServiceKey>,
     /// Ports.
     pub ports: PortCondition,
-    /// Ports that are excluded.
+    /// Excluded ports.
     pub not_ports: PortList,
 }
 
-/// A condition on who has an address.
+/// A match on the owner of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerSelection {
-    /// Anyone, known or not.
+    /// Any address, known or not.
     Anyone,
-    /// Members of a selection.
+    /// Addresses of the members of a selection.
     By(SelectorId),
 }
 
-/// A condition on an address.
+/// A match on an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressCondition {
     /// Any address.
@@ -273,44 +274,44 @@ pub enum AddressCondition {
     In(Vec<Cidr>),
 }
 
-/// A condition on a port.
+/// A match on a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortCondition {
-    /// Any port, and packets without ports.
+    /// Any port. Also matches packets without ports.
     Any,
-    /// One of these.
+    /// One of these ports.
     In(PortList),
 }
 
 /// Ports by number and by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortList {
-    /// Numbers, in order, merged.
+    /// Port numbers, sorted and merged.
     pub numbers: Vec<PortRange>,
-    /// Names that endpoints give to ports of theirs, in order, once.
+    /// Port names that endpoints define, sorted and deduplicated.
     pub names: Vec<String>,
 }
 
 /// A named list of prefixes with labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkSet {
-    /// The namespace; none for a `GlobalNetworkSet`.
+    /// The namespace, or `None` for a `GlobalNetworkSet`.
     pub namespace: Option<String>,
     /// The name.
     pub name: String,
     /// Its own labels.
     pub labels: Vec<(String, String)>,
-    /// Its prefixes, in order, once.
+    /// Its prefixes, sorted and deduplicated.
     pub nets: Vec<Cidr>,
-    /// Where its name stands.
+    /// The location of its name.
     pub span: Span,
 }
 
-/// A selector of [`SelectorTable`].
+/// Id of a selector in a [`SelectorTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelectorId(u32);
 
-/// Selectors, every distinct one once.
+/// All distinct selectors.
 #[derive(Debug, Default)]
 pub struct SelectorTable {
     exprs: IndexSet<(SelectorDomain, Expr), rustc_hash::FxBuildHasher>,
@@ -318,38 +319,38 @@ pub struct SelectorTable {
     accounts: Vec<NamedAccount>,
 }
 
-/// A service account that a rule names.
+/// A service account that a rule refers to by name.
 #[derive(Debug)]
 pub struct NamedAccount {
-    /// The namespace it is in; none where those of every namespace are meant.
+    /// Its namespace, or `None` if service accounts of all namespaces are meant.
     pub namespace: Option<String>,
     /// The name.
     pub name: SpannedString,
 }
 
-/// A selector as it stands in a field, before it is scoped; of a Kubernetes label selector, one
+/// A selector as written in a field, before scoping. For a Kubernetes label selector, one
 /// requirement.
 #[derive(Debug)]
 pub struct WrittenSelector {
     /// The field.
     pub field: SelectorField,
-    /// Where.
+    /// The location.
     pub span: Span,
-    /// What is written.
+    /// The parsed text.
     pub expr: Expr,
-    /// The selector it became a part of; none while that is not known.
+    /// The scoped selector that it became part of. `None` until that is known.
     pub part_of: Option<SelectorId>,
 }
 
-/// Fields that hold selectors.
+/// Fields that contain selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelectorField {
     /// `selector`
     Selector,
     /// `notSelector`
     NotSelector,
-    /// `notSelector` in a rule of a namespaced policy, with nothing beside it that says who is
-    /// meant.
+    /// `notSelector` in a rule of a namespaced policy, on a side without any other field that
+    /// selects peers.
     NotSelectorAlone,
     /// `namespaceSelector`
     NamespaceSelector,
@@ -361,20 +362,20 @@ pub enum SelectorField {
     KubernetesNamespaceSelector,
 }
 
-/// What a selector chooses from.
+/// The objects that a selector selects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SelectorDomain {
-    /// Endpoints and network sets, by the labels Calico sees on them.
+    /// Endpoints and network sets, by the labels that Calico sees on them.
     Endpoints,
     /// Nodes, by the labels of their Node objects.
     Nodes,
 }
 
-/// What an id of another collection selects.
+/// Stand-in for an id from another collection. Matches nothing.
 static NOBODY: Expr = Expr::Or(Vec::new());
 
 impl PolicySet {
-    /// Every policy with its tier, in the order of evaluation.
+    /// All policies with their tiers, in order of evaluation.
     pub fn policies(&self) -> impl Iterator<Item = (&Tier, &Policy)> {
         self.tiers
             .iter()
@@ -383,7 +384,7 @@ impl PolicySet {
 }
 
 impl PolicyListKind {
-    /// The list in words, as in "normal policy".
+    /// The name of the list in messages, as in "normal policy".
     pub fn label(self) -> &'static str {
         match self {
             PolicyListKind::Normal => "normal",
@@ -395,13 +396,13 @@ impl PolicyListKind {
 }
 
 impl Policy {
-    /// Where the first rule stands that is written for a direction which the policy does not speak
-    /// about.
+    /// The location of the first rule of a direction that the policy does not apply to, if there is
+    /// one.
     pub(super) fn unused(checked: &Option<Vec<Rule>>, first_written: Option<Span>) -> Option<Span> {
         first_written.filter(|_| checked.is_none())
     }
 
-    /// Whether the policy is on a list.
+    /// Whether the policy is part of a list.
     pub fn is_on(&self, list: PolicyListKind) -> bool {
         match list {
             PolicyListKind::Normal => {
@@ -413,7 +414,7 @@ impl Policy {
         }
     }
 
-    /// The rules of a direction; none when the policy says nothing about it.
+    /// The rules of a direction, or `None` if the policy does not apply to it.
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {
             Direction::Ingress => self.ingress.as_deref(),
@@ -443,7 +444,7 @@ impl Rule {
 }
 
 impl RulePeer {
-    /// The side that matches everything.
+    /// A side that matches everything.
     pub fn anyone() -> Self {
         Self {
             selected: PeerSelection::Anyone,
@@ -458,19 +459,19 @@ impl RulePeer {
 }
 
 impl PortList {
-    /// Whether the list names no port at all.
+    /// Whether the list contains no port.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty() && self.names.is_empty()
     }
 }
 
 impl SelectorTable {
-    /// The id of a selector over endpoints and network sets, new or known.
+    /// Returns the id of a selector over endpoints and network sets. Adds it if it is new.
     pub fn intern(&mut self, expr: Expr) -> SelectorId {
         self.intern_in(SelectorDomain::Endpoints, expr)
     }
 
-    /// The id of a selector over nodes, new or known.
+    /// Returns the id of a selector over nodes. Adds it if it is new.
     pub fn intern_nodes(&mut self, expr: Expr) -> SelectorId {
         self.intern_in(SelectorDomain::Nodes, expr)
     }
@@ -480,12 +481,12 @@ impl SelectorTable {
         SelectorId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Selectors as written, in the order they were read.
+    /// Selectors as written, in the order in which they were read.
     pub fn written(&self) -> &[WrittenSelector] {
         &self.written
     }
 
-    /// Keeps a selector as written.
+    /// Records a selector as written.
     pub(super) fn write(&mut self, field: SelectorField, span: Span, expr: Expr) {
         self.written.push(WrittenSelector {
             field,
@@ -495,12 +496,12 @@ impl SelectorTable {
         });
     }
 
-    /// Service accounts that rules name, in the order they were read.
+    /// Service accounts that rules refer to, in the order in which they were read.
     pub fn accounts(&self) -> &[NamedAccount] {
         &self.accounts
     }
 
-    /// Keeps a service account that a rule names.
+    /// Records a service account that a rule refers to.
     pub(super) fn name_account(&mut self, namespace: Option<&str>, name: &SpannedString) {
         self.accounts.push(NamedAccount {
             namespace: namespace.map(str::to_owned),
@@ -508,7 +509,7 @@ impl SelectorTable {
         });
     }
 
-    /// Says what the written selectors of a range of [`SelectorTable::written`] became.
+    /// Records which scoped selector the selectors in a range of [`SelectorTable::written`] became.
     pub(super) fn join(&mut self, range: Range<usize>, id: SelectorId) {
         self.written
             .get_mut(range)
@@ -517,21 +518,21 @@ impl SelectorTable {
             .for_each(|written| written.part_of = Some(id));
     }
 
-    /// The selector behind an id of this collection.
+    /// Returns the selector with an id. The id must come from this collection.
     pub fn get(&self, id: SelectorId) -> &Expr {
         self.exprs
             .get_index(id.index())
             .map_or(&NOBODY, |(_, expr)| expr)
     }
 
-    /// What a selector chooses from.
+    /// The objects that a selector selects from.
     pub fn domain(&self, id: SelectorId) -> SelectorDomain {
         self.exprs
             .get_index(id.index())
             .map_or(SelectorDomain::Endpoints, |(domain, _)| *domain)
     }
 
-    /// A selector in words: its canonical text, and what it chooses from where that is not
+    /// A description of a selector: its canonical text, and what it selects from if that is not
     /// endpoints.
     pub fn describe(&self, id: SelectorId) -> String {
         match self.domain(id) {
@@ -548,26 +549,26 @@ impl SelectorTable {
             .map(|(id, (domain, expr))| (id, *domain, expr))
     }
 
-    /// How many there are.
+    /// Number of selectors.
     pub fn len(&self) -> usize {
         self.exprs.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no selectors.
     pub fn is_empty(&self) -> bool {
         self.exprs.is_empty()
     }
 }
 
 impl SelectorId {
-    /// Position in tables that run parallel to [`SelectorTable`].
+    /// Index for tables that run parallel to [`SelectorTable`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl PolicyKind {
-    /// The name that messages use.
+    /// The name in messages.
     pub fn name(self) -> &'static str {
         match self {
             PolicyKind::NetworkPolicy => "NetworkPolicy",
@@ -582,7 +583,8 @@ impl PolicyKind {
 }
 
 impl PolicyKind {
-    /// The name that Calico breaks ties by: what it has from Kubernetes says so (semantics §4.1).
+    /// The name that Calico breaks ties by. For policies from Kubernetes it includes their origin
+    /// (semantics §4.1).
     pub(super) fn calico_name(self) -> &'static str {
         match self {
             PolicyKind::NetworkPolicy

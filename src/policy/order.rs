@@ -1,4 +1,4 @@
-//! Tiers, and the order of tiers and of policies in them (semantics §2.4, §4.1).
+//! Order of tiers, and order of policies in a tier (semantics §2.4, §4.1).
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use crate::manifest;
 use crate::policy::{DefaultAction, Policy, Tier};
 use crate::source::Spanned;
 
-/// The tier of a policy that names none.
+/// The tier of a policy that does not name one.
 pub(super) const DEFAULT_TIER: &str = "default";
 
-/// Order of a tier that states none: the same as that of tier `default`, so that the name decides
-/// between the two.
+/// Order of a tier without an order. It equals that of tier `default`, so the name decides between
+/// the two.
 const UNSTATED_ORDER: f64 = 1_000_000.0;
 
 /// The tiers of `ClusterNetworkPolicy`.
 pub(super) const KUBE_ADMIN_TIER: &str = "kube-admin";
 pub(super) const KUBE_BASELINE_TIER: &str = "kube-baseline";
 
-/// The tiers of `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`, by the names they had in
-/// Calico until 2025.
+/// The tiers of `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`, by their names in Calico
+/// until 2025.
 pub(super) const ADMIN_TIER: &str = "adminnetworkpolicy";
 pub(super) const BASELINE_TIER: &str = "baselineadminnetworkpolicy";
 
-/// Tiers whose values are fixed.
+/// Tiers with fixed values.
 const BUILT_IN: [(&str, f64, DefaultAction); 5] = [
     (DEFAULT_TIER, 1_000_000.0, DefaultAction::Deny),
     (KUBE_ADMIN_TIER, 1_000.0, DefaultAction::Pass),
@@ -32,26 +32,27 @@ const BUILT_IN: [(&str, f64, DefaultAction); 5] = [
     (BASELINE_TIER, 10_000_000.0, DefaultAction::Pass),
 ];
 
-/// A policy and the tier it names.
+/// A policy and the name of its tier.
 pub(super) struct TieredPolicy {
     pub(super) tier: Spanned<String>,
     pub(super) policy: Policy,
 }
 
-/// Policies by whether they count.
+/// Policies, split by whether they are enforced.
 pub(super) struct SortedPolicies {
     pub(super) in_force: Vec<TieredPolicy>,
     pub(super) left_out: Vec<TieredPolicy>,
 }
 
-/// Tiers with their policies, everything in the order of evaluation; tiers without policies left
-/// out. Policies that do not count must be in a tier too.
+/// Sorts policies into tiers, everything in order of evaluation. Tiers without policies are
+/// omitted. Policies that are not enforced must name an existing tier too.
 pub(super) fn tiers(
     written: &[manifest::Tier],
     policies: SortedPolicies,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Tier> {
     let mut tiers = known_tiers(written, diagnostics);
+    // Policies that are not enforced are checked too, so that enforcing them later cannot fail.
     for TieredPolicy { tier: name, .. } in policies
         .left_out
         .iter()
@@ -70,6 +71,7 @@ pub(super) fn tiers(
         .into_values()
         .filter(|tier| !tier.policies.is_empty())
         .collect();
+    // Ties are common: tiers without an order share one.
     tiers.sort_by(|left, right| {
         left.order
             .total_cmp(&right.order)
@@ -82,7 +84,7 @@ pub(super) fn tiers(
     tiers
 }
 
-/// The built-in tiers and those of the input, by name.
+/// The built-in tiers and those in the input, by name.
 fn known_tiers(
     written: &[manifest::Tier],
     diagnostics: &mut Diagnostics,
@@ -110,7 +112,7 @@ fn known_tiers(
 }
 
 fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
-    // -0.0 would sort before 0.0
+    // adding 0.0 turns -0.0 into 0.0, because `total_cmp` would sort -0.0 first
     Tier {
         name: name.to_owned(),
         order: order + 0.0,
@@ -119,9 +121,8 @@ fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
     }
 }
 
-/// A built-in tier may be written down, but only with the values it has. What it does not say is
-/// filled in when it is applied, as for any other tier, which the values of tier `default` agree
-/// with.
+/// Checks a built-in tier in the input. It must have the built-in values. Missing fields get the
+/// same defaults as in other tiers, and tier `default` has exactly these.
 fn check_fixed(
     written: &manifest::Tier,
     name: &str,
@@ -189,8 +190,8 @@ fn unknown_tier<'name>(
     .help(help)
 }
 
-/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte, with the
-/// kinds' names in Calico.
+/// Sorts policies by order, lowest first, `None` last. Ties are broken by the text
+/// `name/namespace/kind`, compared byte by byte, with the kind names of Calico.
 fn sort_policies(policies: &mut [Policy]) {
     policies.sort_by_cached_key(|policy| {
         let key = &policy.key;
@@ -204,7 +205,7 @@ fn sort_policies(policies: &mut [Policy]) {
     });
 }
 
-/// A policy's order, made comparable.
+/// A policy's order as a comparable value.
 #[derive(PartialEq)]
 struct PolicyOrder(Option<f64>);
 

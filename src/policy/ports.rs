@@ -1,4 +1,4 @@
-//! Ports as written to checked ports (semantics §2.2, §6.1).
+//! Checks ports as written (semantics §2.2, §6.1).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::WrittenPort;
@@ -6,13 +6,13 @@ use crate::name::NameForm;
 use crate::net::{PortRange, merge_ranges};
 use crate::policy::PortList;
 
-/// What one written port stands for.
+/// The meaning of one port entry.
 enum ParsedPort {
     Numbers(PortRange),
     Name(String),
 }
 
-/// The checked ports of a list.
+/// Checks the ports of a list.
 pub(super) fn list(ports: &[WrittenPort], diagnostics: &mut Diagnostics) -> PortList {
     let mut numbers = Vec::new();
     let mut names = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn list(ports: &[WrittenPort], diagnostics: &mut Diagnostics) -> Port
     }
 }
 
-/// Whether a port is written by number, or as a range of numbers; a name may begin with a digit.
+/// Whether a port is a number or a range of numbers. A port name may start with a digit.
 pub(super) fn is_numeric(port: &WrittenPort) -> bool {
     let (first, last) = port
         .text

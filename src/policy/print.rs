@@ -1,4 +1,4 @@
-//! Policy as text, for tests and for people who want to see what a compile understood.
+//! Policy as text, for tests and for users who want to see how a compile understood their policy.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -10,7 +10,7 @@ use crate::policy::{
 };
 
 impl Display for PolicySet {
-    /// Tiers, policies and rules in the order of evaluation, one a line; then the network sets.
+    /// One line each for tiers, policies and rules, in order of evaluation; then the network sets.
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         for Tier {
             name,
@@ -95,7 +95,7 @@ fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &SelectorTa
 }
 
 impl Rule {
-    /// The rule in words, but for its number and place.
+    /// A description of the rule, without its number and location.
     pub fn describe(&self, selectors: &SelectorTable) -> String {
         let mut words = vec![self.action.to_string()];
         if let RuleFamilies::Only(family) = self.families {

@@ -1,4 +1,4 @@
-//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (semantics
+//! Checks profiles: rules of the endpoints that list them, evaluated after all tiers (semantics
 //! §4.3).
 
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ fn profile(
     }
 }
 
-/// Whoever has that label is taken for a pod of the namespace.
+/// Refuses the namespace label. An endpoint with that label looks like a pod of the namespace.
 fn refuse_namespace(written: &manifest::Profile, diagnostics: &mut Diagnostics) {
     for (key, _) in written
         .labels
@@ -82,7 +82,7 @@ fn refuse_namespace(written: &manifest::Profile, diagnostics: &mut Diagnostics) 
     }
 }
 
-/// Whose profile it is, when it is not the user's.
+/// The system that owns a profile, or `None` if it is a user's profile.
 fn owner(name: &str) -> Option<&'static str> {
     match profile_name(name) {
         ProfileName::Namespace(_) => Some("made from a Namespace object"),

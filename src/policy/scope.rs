@@ -1,5 +1,5 @@
-//! What a selector really matches: the one clause that a policy's or a rule's selectors together
-//! become (semantics §3).
+//! Scoping of selectors: builds the one clause that the selectors of a policy or a rule amount to
+//! (semantics §3).
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,13 @@ pub(super) fn in_namespace(namespace: &str) -> Expr {
     Expr::label(NAMESPACE, LabelTest::Equals(namespace.to_owned()))
 }
 
-/// The clause "in some namespace".
+/// The clause "in any namespace".
 fn namespaced() -> Expr {
     Expr::label(NAMESPACE, LabelTest::Present)
 }
 
-/// Labels of a namespace, `all()` and `global()` as a rule's `namespaceSelector` means them.
+/// A namespace selector as a clause over the labels that objects inherit. `all()` and `global()`
+/// get the meaning that they have in a rule's `namespaceSelector`.
 fn of_namespace(selector: Expr) -> Expr {
     selector
         .prefixed(NAMESPACE_PREFIX)
@@ -29,12 +30,12 @@ fn of_namespace(selector: Expr) -> Expr {
         .replacing_global(&namespaced().not())
 }
 
-/// The clause of a Kubernetes namespace selector: what is in a namespace that it selects.
+/// The clause for a Kubernetes namespace selector: objects in a namespace that it selects.
 ///
-/// Kubernetes selects namespaces, and then what is in them. Calico asks each object for labels of
-/// its namespace, so that a negative expression also selects what is in no namespace (semantics
-/// §3.2). Positive ones select it too where it claims a label with the prefix `pcns.` for itself.
-/// Hence the clause always asks for some namespace (semantics §9.30).
+/// Kubernetes selects namespaces first, then the objects in them. Calico evaluates the namespace's
+/// labels on each object, so a negative expression also selects objects without a namespace
+/// (semantics §3.2). Even a positive expression selects such an object if the object has a label
+/// with the prefix `pcns.` itself. So the clause always requires a namespace (semantics §9.30).
 pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
     let labels = selector.prefixed(NAMESPACE_PREFIX);
     if labels == Expr::All {
@@ -44,8 +45,8 @@ pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
     Expr::and(vec![namespaced(), labels])
 }
 
-/// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the
-/// compile.
+/// Parses a selector in which `global()` has no special meaning. Returns `None` if it is wrong; the
+/// compile is then refused.
 pub(super) fn parse(
     text: &SpannedString,
     field: SelectorField,
@@ -64,7 +65,7 @@ pub(super) fn parse(
     Some(expr)
 }
 
-/// Parses a rule's `namespaceSelector`, which may be `global()` and nothing else.
+/// Parses a rule's `namespaceSelector`. `global()` is allowed only as the whole selector.
 fn parse_namespace_selector(
     text: &SpannedString,
     selectors: &mut SelectorTable,
@@ -113,7 +114,7 @@ fn parse_any(
     }
 }
 
-/// The endpoints a namespaced policy applies to.
+/// The clause for the endpoints that a namespaced policy applies to.
 pub(super) fn namespaced_policy(
     selector: Option<Expr>,
     service_accounts: Option<Expr>,
@@ -125,9 +126,9 @@ pub(super) fn namespaced_policy(
     Expr::and(parts)
 }
 
-/// The endpoints a global policy applies to. With a namespace selector every `all()` means "in some
-/// namespace", and after that, with a service account selector, every one that is left means "has a
-/// service account" (semantics §3.4).
+/// The clause for the endpoints that a global policy applies to. If there is a namespace selector,
+/// every `all()` means "in any namespace". If there is also a service account selector, every
+/// remaining `all()` means "has a service account" (semantics §3.4).
 pub(super) fn global_policy(
     selector: Option<Expr>,
     namespaces: Option<Expr>,
@@ -135,6 +136,8 @@ pub(super) fn global_policy(
 ) -> Expr {
     let mut parts: Vec<Expr> = selector.into_iter().collect();
     if let Some(namespaces) = namespaces {
+        // The order matters: namespaces replace `all()` first, so service accounts find only those
+        // in their own selector.
         parts.push(namespaces.prefixed(NAMESPACE_PREFIX));
         parts = parts
             .into_iter()
@@ -154,14 +157,15 @@ pub(super) fn global_policy(
     Expr::and(parts)
 }
 
-/// Whom one side of a Calico rule selects, or else whom it excludes; none where it does not ask.
+/// The clauses of one side of a Calico rule: the selection and the exclusion. A clause is `None` if
+/// the side has no such condition.
 pub(super) struct PeerClause {
     pub(super) selected: Option<Expr>,
     pub(super) not_selected: Option<Expr>,
 }
 
-/// The clause of one side of a rule (semantics §3.2). `namespace` is the policy's, none for a
-/// global policy.
+/// Builds the clauses of one side of a rule (semantics §3.2). `namespace` is the policy's
+/// namespace, `None` for a global policy.
 pub(super) fn peer(
     entity: &RuleSide,
     namespace: Option<&str>,
@@ -195,6 +199,8 @@ pub(super) fn peer(
         .as_ref()
         .and_then(|text| parse(text, not_field, selectors, diagnostics));
     let mut asked: Vec<Expr> = accounts.into_iter().chain(labels).collect();
+    // The namespace of the policy restricts only a side with conditions. A side without any matches
+    // every address.
     let asks_who = !asked.is_empty() || not_selected.is_some() || namespaces.is_some();
 
     let scope = match (namespaces, namespace) {
@@ -213,8 +219,8 @@ pub(super) fn peer(
         };
     }
 
-    // one selection, as in Calico: it excludes by label, not by address, which differs where
-    // network sets overlap endpoints
+    // One selection, as in Calico. It excludes by label, not by address. The two differ if network
+    // sets overlap endpoints.
     asked.extend(not_selected.map(Expr::not));
     PeerClause {
         selected: Some(Expr::and(asked)),
@@ -222,8 +228,8 @@ pub(super) fn peer(
     }
 }
 
-/// The clause of `serviceAccounts`; none when it restricts nothing (semantics §3.3). `namespace` is
-/// the one whose accounts are named, none where that is any.
+/// The clause for `serviceAccounts`, or `None` if it restricts nothing (semantics §3.3).
+/// `namespace` is the namespace of the named service accounts, `None` for any namespace.
 fn service_accounts(
     accounts: &ServiceAccounts,
     namespace: Option<&str>,

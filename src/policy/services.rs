@@ -1,5 +1,5 @@
-//! Services in rules: what may stand beside them, and which service is meant (semantics §2.2, §3.5,
-//! §9.11).
+//! Services in rules: which fields may accompany them, and which service is meant (semantics §2.2,
+//! §3.5, §9.11).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::ServiceKey;
@@ -7,8 +7,8 @@ use crate::manifest::{self, RuleSide, ServiceRef};
 use crate::name::NameForm;
 use crate::net::Direction;
 
-/// The service of one side of a rule. Without a namespace it is the policy's own, which a global
-/// policy does not have.
+/// The service of one side of a rule. Without a namespace it is in the policy's own namespace,
+/// which a global policy does not have.
 pub(super) fn key(
     service: &ServiceRef,
     entity: &RuleSide,
@@ -39,7 +39,7 @@ pub(super) fn key(
     })
 }
 
-/// A service says who is meant, so nothing else on its side may.
+/// A service selects the peers, so no other field on its side may do so.
 fn check_company(service: &ServiceRef, entity: &RuleSide, diagnostics: &mut Diagnostics) {
     let others = [
         ("selector", entity.selector.is_some()),
@@ -59,8 +59,8 @@ fn check_company(service: &ServiceRef, entity: &RuleSide, diagnostics: &mut Diag
     }
 }
 
-/// A service stands for the other side: the sender of ingress, or the receiver of egress, whose
-/// ports it gives too.
+/// A service may only be the remote side: the sender of ingress, or the receiver of egress. For a
+/// receiver it also determines the ports.
 pub(super) fn check_side(
     rule: &manifest::Rule,
     direction: Direction,

@@ -1,5 +1,5 @@
-//! Staged policies: checked like the ones they propose, and put into force only when asked to
-//! (semantics §2.5, §4.5).
+//! Staged policies. They are checked like the policies that they propose, and enforced only on
+//! request (semantics §2.5, §4.5).
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::policy::order::{SortedPolicies, TieredPolicy};
 use crate::policy::{PolicyKey, SelectorTable, calico, kubernetes};
 use crate::source::Span;
 
-/// What becomes of staged policies.
+/// How to treat staged policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StagedPolicies {
-    /// Nothing, as in a cluster.
+    /// Check them and do not enforce them, as a cluster does.
     #[default]
     Proposed,
-    /// They are compiled as if they were in force.
+    /// Compile them as if they were enforced.
     InForce,
 }
 
-/// Adds staged policies to the enforced ones. Each is checked, whatever it proposes.
+/// Adds staged policies to the enforced ones. Every staged policy is checked, whatever its action.
 pub(super) fn add(
     staged: &[StagedManifest],
     staging: StagedPolicies,
@@ -59,6 +59,7 @@ pub(super) fn add(
             .map(|placed| (placed.policy.key.clone(), placed.policy.span)),
     );
 
+    // Replaced policies stay on the list of excluded ones, because their tiers are still checked.
     let (replaced, kept): (Vec<TieredPolicy>, Vec<TieredPolicy>) = sorted
         .in_force
         .into_iter()
@@ -82,7 +83,7 @@ fn check(
     }
 }
 
-/// A proposal to delete what is not there may have the wrong name.
+/// Notes a proposal to delete a policy that does not exist. The name may be wrong.
 fn note_absent(
     gone: &BTreeMap<PolicyKey, Span>,
     enforced: &[TieredPolicy],
@@ -100,7 +101,7 @@ fn note_absent(
     }
 }
 
-/// Says how many staged policies are not in force.
+/// Notes how many staged policies are not enforced.
 fn note_proposed(
     staged: &[StagedManifest],
     staging: StagedPolicies,

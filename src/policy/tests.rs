@@ -4,7 +4,7 @@ use crate::document;
 use crate::manifest::ManifestReader;
 use crate::source::SourceFiles;
 
-/// What a manifest means, printed; or the codes of what is wrong with it.
+/// The checked form of a manifest, printed, or the codes of its errors.
 fn meaning(yaml: &str) -> String {
     let mut files = SourceFiles::default();
     files.add("a.yaml", yaml.to_owned()).unwrap();
@@ -162,7 +162,7 @@ fn rule_peers_are_scoped_as_calico_scopes_them() {
             format!(r#"({ns} && (pcsa.r == "x" && projectcalico.org/serviceaccount in {{"a"}}))"#),
         ),
         ("", "serviceAccounts: {selector: all()}", "all()".to_owned()),
-        // not the same as no selector: known addresses only
+        // different from no selector: matches known addresses only
         ("", "selector: ' '", "all()".to_owned()),
         (
             "ns",
