@@ -1,9 +1,10 @@
-//! Text that people wrote, made safe to stand in a script.
+//! User-written text, sanitized for scripts.
 
 use crate::limits;
 
-/// For `--comment "…"`: letters, digits and a few marks; anything else is `_`, so that no quote,
-/// backslash or end of line can end the comment. Cut to what the kernel takes.
+/// Sanitizes text for `--comment "…"`: letters, digits and a few marks stay, every other character
+/// becomes `_`. So no quote, backslash or line end can end the comment. Truncated to the kernel's
+/// limit.
 pub(super) fn rule_comment(text: &str) -> String {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || " -_./:,()=@+".contains(letter);
     truncate(text, limits::COMMENT, RULE_TAIL)
@@ -12,9 +13,9 @@ pub(super) fn rule_comment(text: &str) -> String {
         .collect()
 }
 
-/// For a line that begins with `#`: printable ASCII as it is, anything else `?`, so that the line
-/// cannot end early. Cut well below the length at which the tools would take the rest for another
-/// line.
+/// Sanitizes text for a line that begins with `#`: printable ASCII stays, every other character
+/// becomes `?`, so the line cannot end early. Truncated well below the length at which the tools
+/// would take the rest for another line.
 pub(super) fn comment_line(text: &str) -> String {
     let safe = |letter: char| letter == ' ' || letter.is_ascii_graphic();
     truncate(text, limits::COMMENT_LINE, 0)
@@ -23,11 +24,12 @@ pub(super) fn comment_line(text: &str) -> String {
         .collect()
 }
 
-/// Letters at the end of a rule's comment that are kept: ` ingress rule 12345`.
+/// Number of characters kept at the end of a truncated rule comment: ` ingress rule 12345`.
 const RULE_TAIL: usize = 24;
 
-/// A text that is not longer; one that is cut has `...` where letters are missing, and its last
-/// `tail` letters behind that. Counts characters, every one of which becomes one byte.
+/// Truncates a text to `longest` characters. A truncated text has `...` in place of the missing
+/// characters, followed by its last `tail` characters. Counts characters; each of them becomes one
+/// byte.
 fn truncate(text: &str, longest: usize, tail: usize) -> String {
     const ELLIPSIS: &str = "...";
     let length = text.chars().count();

@@ -1,4 +1,4 @@
-//! Lines of `ipset restore` and `iptables-restore`, in the spelling of their manuals.
+//! Lines of `ipset restore` and `iptables-restore`, in the syntax of their manual pages.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -12,18 +12,19 @@ use crate::options::HookPosition;
 use crate::policy::Icmp;
 use crate::render::comment::{comment_line, rule_comment};
 
-// Writing to a `String` cannot fail, so that the results of `write!` below say nothing.
+// Writing to a `String` cannot fail, so the results of `write!` below are ignored.
 
-/// Sets of at most so many members stand behind the larger ones.
+/// Sets of at most this many members come after all larger sets.
 const SMALL: usize = 99;
 
-/// All sets: a comment, `create`, and an `add` for every member.
+/// All sets: a comment, `create`, and an `add` line for every member.
 ///
-/// Large sets come first, by their order of magnitude, since ipset(8) looks the set of every line
-/// up in a list of those that came before: with the largest last, thousands of sets of a million
-/// members take it minutes.
+/// Large sets come first, by order of magnitude. For every line, ipset(8) searches the list of sets
+/// that came before. With the largest set last, thousands of sets and a million members take
+/// minutes.
 pub(super) fn sets(sets: &[ProgramSet]) -> String {
     let mut sorted: Vec<&ProgramSet> = sets.iter().collect();
+    // A stable sort by order of magnitude: small changes of size do not reorder the script.
     sorted.sort_by_key(|set| Reverse(set.members.len().max(SMALL).ilog10()));
     let mut out = String::new();
 
@@ -39,7 +40,7 @@ pub(super) fn sets(sets: &[ProgramSet]) -> String {
     out
 }
 
-/// Type, family and size of a set.
+/// Type, family and size options of a set.
 fn header(members: &SetMembers) -> String {
     let size = SetSize::for_members(members.len());
     match members {
@@ -49,6 +50,7 @@ fn header(members: &SetMembers) -> String {
         SetMembers::Services(family, _) => {
             format!("hash:ip,port family {} {size}", family_word(*family))
         }
+        // A bitmap has a fixed range and takes no `hashsize` or `maxelem`.
         SetMembers::Ports(_) => "bitmap:port range 0-65535".to_owned(),
     }
 }
@@ -82,12 +84,14 @@ fn add_members(out: &mut String, set: &ProgramSet) {
             },
         ),
         SetMembers::Ports(ranges) => ranges.iter().for_each(|range| {
+            // ipset writes ranges with `-`, iptables with `:`.
             let _ = writeln!(out, "add {name} {}", range.to_string().replace(':', "-"));
         }),
     }
 }
 
-/// A line for every chain, which makes it anew, empty, when the table is committed.
+/// A declaration line for every chain. It empties the chain, or creates it, when the table is
+/// committed.
 pub(super) fn declarations(table: &ProgramTable) -> String {
     let mut out = String::new();
     for chain in &table.chains {
@@ -96,7 +100,7 @@ pub(super) fn declarations(table: &ProgramTable) -> String {
     out
 }
 
-/// All chains: a comment and their rules.
+/// All chains: a comment and the rules of each.
 pub(super) fn rules(table: &ProgramTable) -> String {
     let mut out = String::new();
     for (index, ProgramChain { name, about, rules }) in table.chains.iter().enumerate() {
@@ -113,7 +117,7 @@ pub(super) fn rules(table: &ProgramTable) -> String {
     out
 }
 
-/// The jumps from the kernel's chains into ours.
+/// The jumps from the kernel's chains into Palisade's chains.
 pub(super) fn hooks(table: &ProgramTable) -> String {
     let mut out = String::new();
     for hook in &table.hooks {
@@ -212,7 +216,8 @@ fn write_match(out: &mut String, condition: &RuleMatch, family: Family) {
         }
         RuleMatch::Arrives(interface) => write!(out, " -i {interface}"),
         RuleMatch::ArrivesLike(pattern) => write!(out, " -i {pattern}"),
-        // with the packet's mark, by which its replies may be routed; no pod can set one
+        // `--validmark` uses the packet's mark in the route lookup, because replies may be routed
+        // by mark. Pods cannot set marks.
         RuleMatch::Spoofed(Strictness::Strict) => write!(out, " -m rpfilter --validmark --invert"),
         RuleMatch::Spoofed(Strictness::Loose) => {
             write!(out, " -m rpfilter --loose --validmark --invert")

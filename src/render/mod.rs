@@ -1,12 +1,12 @@
-//! A node's program to the text of its scripts.
+//! Turns a node's program into the text of its scripts.
 //!
-//! In: a [`Program`] and [`TemplateSet`]. Out: [`NodeScripts`], texts that the stock tools load.
-//! Templates own the layout; rules and members are written by typed code ([`lines`](self)) and put
-//! where a template has their slot, so that a million lines cost what writing them costs. Absent:
+//! In: a [`Program`] and a [`TemplateSet`]. Out: [`NodeScripts`], texts that the stock tools load.
+//! Templates own the layout. Typed code ([`lines`](self)) writes rules and members and puts them
+//! into the slots of the template, so a million lines cost no more than writing them. Absent:
 //! files.
 //!
-//! Text that came from manifests reaches a script only through [`comment`](self), which leaves no
-//! quote, no backslash and no end of line in it, and cuts it.
+//! Text from manifests reaches a script only through [`comment`](self), which truncates it and
+//! leaves no quote, backslash or line end in it.
 //!
 //! Cost: linear in the output.
 
@@ -20,7 +20,7 @@ use crate::diagnostic::Diagnostic;
 use crate::lower::{Program, ProgramTable, TableKind};
 use crate::net::Family;
 
-/// The scripts of one node, in the order they are loaded.
+/// The scripts of one node, in load order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeScripts {
     /// For `ipset restore`: sets of both families.
@@ -29,12 +29,13 @@ pub struct NodeScripts {
     pub filter_v4: String,
     /// For `ip6tables-restore --noflush`.
     pub filter_v6: String,
-    /// As these, with their file names: tables before the filter table, where a node has them.
+    /// The raw and mangle tables with their file names, if the node has them. They come before the
+    /// filter table in the packet path.
     pub early: Vec<(&'static str, String)>,
 }
 
 impl NodeScripts {
-    /// File names and texts, in the order they are loaded.
+    /// File names and texts, in load order.
     pub fn files(&self) -> Vec<(&'static str, &str)> {
         let always = [
             ("sets.ipset", &self.sets),
@@ -51,10 +52,10 @@ impl NodeScripts {
     }
 }
 
-/// The text of a program.
+/// Renders a program to text.
 ///
 /// # Errors
-/// When a template of the user's does not render.
+/// Returns an error if a user's template does not render.
 pub fn to_text(program: &Program, templates: &TemplateSet) -> Result<NodeScripts, Diagnostic> {
     Ok(NodeScripts {
         sets: templates.sets(&lines::sets(&program.sets))?,
@@ -77,7 +78,7 @@ fn text(table: &ProgramTable, templates: &TemplateSet) -> Result<String, Diagnos
     templates.table(table.kind, table.family, &parts)
 }
 
-/// File names of all scripts that a node may have, in the order they are loaded.
+/// File names of all scripts that a node may have, in load order.
 pub const SCRIPT_FILES: [&str; 7] = [
     "sets.ipset",
     "raw.v4.rules",
@@ -88,7 +89,7 @@ pub const SCRIPT_FILES: [&str; 7] = [
     "filter.v6.rules",
 ];
 
-/// The name of a table's script.
+/// File name of a table's script.
 fn file(table: &ProgramTable) -> &'static str {
     match (table.kind, table.family) {
         (TableKind::Raw, Family::V4) => "raw.v4.rules",

@@ -7,16 +7,16 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lower::{PREFIX, TableKind};
 use crate::net::Family;
 
-/// A template's file name and its text in this binary.
+/// A built-in template: its file name and text.
 #[derive(Debug, Clone, Copy)]
 pub struct TemplateSource {
-    /// Name of the file that replaces it, in the directory that the user gives.
+    /// Name of the file in the user's template directory that replaces it.
     pub file: &'static str,
     /// The text.
     pub text: &'static str,
 }
 
-/// The templates in this binary.
+/// The built-in templates.
 pub const TEMPLATES: [TemplateSource; 3] = [
     TemplateSource {
         file: SETS,
@@ -42,14 +42,14 @@ pub struct TemplateSet {
     registry: Handlebars<'static>,
 }
 
-/// What the sets' template may use.
+/// Fields that the template of the sets may use.
 #[derive(Serialize)]
 struct SetsView {
     prefix: &'static str,
     sets: &'static str,
 }
 
-/// What the tables' templates may use.
+/// Fields that the templates of the tables may use.
 #[derive(Serialize)]
 struct TableView {
     prefix: &'static str,
@@ -62,19 +62,21 @@ struct TableView {
     hooks: &'static str,
 }
 
-/// Marks of the places where typed code's lines go; no template text can hold them by chance, and
-/// no manifest text gets here.
+/// Placeholders for the lines that typed code writes. Template text cannot contain them by chance,
+/// and no text from manifests gets here.
 const MARKS: [&str; 3] = ["\u{1}1\u{1}\n", "\u{1}2\u{1}\n", "\u{1}3\u{1}\n"];
 
 impl TemplateSet {
-    /// Parses templates; `replaced` holds file names and texts that stand in for those of this
-    /// binary.
+    /// Parses the templates. `replaced` holds file names and texts that replace built-in templates.
     ///
     /// # Errors
-    /// When a template does not parse, or its name is not one of [`TEMPLATES`].
+    /// Returns an error if a template does not parse, or if a file name is not one of
+    /// [`TEMPLATES`].
     pub fn new(replaced: &[(String, String)]) -> Result<Self, Diagnostic> {
         let mut registry = Handlebars::new();
+        // Strict mode reports unknown variables instead of rendering them as empty text.
         registry.set_strict_mode(true);
+        // The default escapes HTML, which would corrupt scripts.
         registry.register_escape_fn(no_escape);
         if let Some((name, _)) = replaced
             .iter()
@@ -96,6 +98,8 @@ impl TemplateSet {
                 .find(|(name, _)| name == template.file)
                 .map(|(_, text)| text.as_str());
             let text = own.unwrap_or(template.text);
+            // The renderer recurses without a limit, so a partial that includes itself would
+            // overflow the stack.
             if includes(text) {
                 return Err(invalid(
                     template.file,
@@ -111,7 +115,7 @@ impl TemplateSet {
         Ok(templates)
     }
 
-    /// Renders every template once with nothing in it, so that a wrong one is found before any
+    /// Renders every template once with empty slots, so that a wrong template is found before any
     /// output.
     fn check(&self) -> Result<(), Diagnostic> {
         self.sets("")?;
@@ -121,7 +125,7 @@ impl TemplateSet {
             .map(drop)
     }
 
-    /// The script of the sets.
+    /// Renders the script of the sets.
     pub(super) fn sets(&self, sets: &str) -> Result<String, Diagnostic> {
         let [first, ..] = MARKS;
         self.render(
@@ -135,7 +139,7 @@ impl TemplateSet {
         )
     }
 
-    /// The script of a table from its declarations, rules and hooks.
+    /// Renders the script of a table from its declarations, rules and hooks.
     pub(super) fn table(
         &self,
         kind: TableKind,
@@ -174,9 +178,9 @@ impl TemplateSet {
         )
     }
 
-    /// Renders a template and puts the parts in the places of their marks, each of which must be
-    /// there once. `lines` are to stand in it in this order: a table whose chains are declared
-    /// behind their rules would be loaded empty, and so would one without its end.
+    /// Renders a template and replaces each placeholder with its part. Each placeholder must occur
+    /// exactly once. `lines` must occur in the given order: if chains were declared after their
+    /// rules, the table would load empty; the same holds for a table without its end.
     fn render(
         &self,
         file: &str,
@@ -188,12 +192,15 @@ impl TemplateSet {
             .registry
             .render(file, view)
             .map_err(|error| not_rendered(file, &error))?;
+        // A placeholder ends with a newline, and so does its line in the template. Keep one of
+        // them.
         text = text.replace("\u{1}\n\n", "\u{1}\n");
 
         let found: Vec<&str> = text
             .split_inclusive('\n')
             .filter(|line| lines.contains(line))
             .collect();
+        // Each placeholder contains the mark character twice.
         if found != lines || text.matches('\u{1}').count() != 2 * parts.len() {
             let message = "every part of the script must stand in it once, on a line of its own, \
                            in the order of the built-in template";
@@ -217,7 +224,7 @@ fn includes(text: &str) -> bool {
     tags.into_iter().any(|tag| tag.starts_with(['>', '*']))
 }
 
-/// Why a template does not render.
+/// The diagnostic for a template that does not render.
 fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
     let line = error
         .line_no

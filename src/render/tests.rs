@@ -51,7 +51,7 @@ fn comments_are_printable_ascii_whatever_character_is_in_the_text() {
     }
 }
 
-/// What is said of a template that replaces one of ours.
+/// The diagnostic for a template that replaces a built-in one.
 fn refusal(file: &str, text: &str) -> String {
     let replaced = [(file.to_owned(), text.to_owned())];
     TemplateSet::new(&replaced)
