@@ -1,8 +1,8 @@
-//! Answers to questions, as text for people and as JSON and other forms for machines; a folder
-//! each.
+//! Formats answers: text for people, JSON and other formats for programs. Each kind of answer has
+//! its own folder.
 //!
-//! In: typed answers (`verify`, `explain`, `connectivity`, `diff`, `assertions`) and what they
-//! are about. Out: text. Absent: deciding anything.
+//! In: typed answers (`verify`, `explain`, `connectivity`, `diff`, `assertions`) and the data that
+//! they refer to. Out: text. Absent: all decisions.
 
 pub mod assertions;
 pub mod connectivity;

@@ -1,4 +1,4 @@
-//! For machines.
+//! Assertion results as JSON.
 
 use serde::Serialize;
 
@@ -11,15 +11,15 @@ use crate::packet_space::RuleId;
 use crate::report::assertions::TestedAssertions;
 use crate::report::eval::IcmpView;
 
-/// What was found, as one JSON object on one line.
+/// Writes the results as one JSON object on one line.
 ///
 /// `{"assertions": [{"description": TEXT | null, "title", "file", "line", "expected": "allowed" |
-/// "denied", "passed": BOOLEAN, "verdict": "holds"
-/// | "empty" | "fails", "message"?, "counterExample"?: {"from": PARTY, "to": PARTY, "family", "protocol", "port"?, "sourcePort"?, "icmp"?:
-/// {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER, "coverage"?:
-/// {"rules": NUMBER, "touched": NUMBER, "percent": NUMBER, "untouched": [{"policy", "direction",
-/// "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
-/// what decides there.
+/// "denied", "passed": BOOLEAN, "verdict": "holds" | "empty" | "fails", "message"?,
+/// "counterExample"?: {"from": PARTY, "to": PARTY, "family", "protocol", "port"?, "sourcePort"?,
+/// "icmp"?: {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER,
+/// "coverage"?: {"rules": NUMBER, "touched": NUMBER, "percent": NUMBER, "untouched": [{"policy",
+/// "direction", "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`. `egress` and
+/// `ingress` contain what decides in that direction.
 pub fn json(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     let coverage = tested.proof.coverage.as_ref();
     let view = AssertionJson {

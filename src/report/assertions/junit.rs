@@ -1,4 +1,5 @@
-//! For continuous integration: JUnit's XML, a suite for each file of assertions.
+//! Assertion results as JUnit XML for continuous integration, with a suite for each assertions
+//! file.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::source::FileId;
 type FailedAssertions<'tested, 'input> =
     Vec<(&'tested Assertion, &'tested AssertionVerdict<'input>)>;
 
-/// What was found, as an XML document.
+/// Writes the results as an XML document.
 pub fn junit(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     let mut suites: BTreeMap<FileId, FailedAssertions<'_, '_>> = BTreeMap::new();
     tested

@@ -1,4 +1,4 @@
-//! What was found of assertions, for people, for machines, and for continuous integration.
+//! Formats assertion results as text, as JSON, and as JUnit XML for continuous integration.
 
 mod json;
 mod junit;
@@ -18,21 +18,21 @@ use crate::report::eval::{QueryReport, pairs, stranger};
 use crate::resolve::ResolvedPolicy;
 use crate::source::{SourceFiles, Span};
 
-/// Assertions and what was found of them.
+/// Assertions and their results.
 #[derive(Debug, Clone, Copy)]
 pub struct TestedAssertions<'tested, 'input> {
     /// The assertions.
     pub assertions: &'tested [Assertion],
-    /// A verdict for each.
+    /// The verdicts, one for each assertion.
     pub proof: &'tested AssertionReport<'input>,
-    /// What they are about.
+    /// The policy that the assertions refer to.
     pub resolved: &'tested ResolvedPolicy<'input>,
-    /// Where they and the policies were read.
+    /// The files of assertions and policies.
     pub files: &'tested SourceFiles,
 }
 
 impl<'tested, 'input> TestedAssertions<'tested, 'input> {
-    /// How many assertions have failed.
+    /// Returns the number of failed assertions.
     pub fn failed(&self) -> usize {
         self.found()
             .filter(|(assertion, verdict)| !verdict.is_passed(assertion))
@@ -53,7 +53,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         self.files.position(span).line
     }
 
-    /// `ingress rule 2 of NetworkPolicy shop/web`.
+    /// Formats a rule: `ingress rule 2 of NetworkPolicy shop/web`.
     fn rule(rule: &RuleId<'_>) -> String {
         format!(
             "{} rule {} of {}",
@@ -61,7 +61,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         )
     }
 
-    /// What is wrong, in one line; none where the assertion holds.
+    /// Returns what is wrong, in one line, or `None` if the assertion holds.
     fn message(&self, assertion: &Assertion, verdict: &AssertionVerdict<'input>) -> Option<String> {
         match verdict {
             AssertionVerdict::Holds => None,
@@ -79,7 +79,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         }
     }
 
-    /// `shop/web (10.0.0.1) to shop/db (10.0.0.2), TCP port 5432`.
+    /// Formats a packet: `shop/web (10.0.0.1) to shop/db (10.0.0.2), TCP port 5432`.
     fn packet(&self, group: &ExplainedGroup<'_>) -> String {
         let ends = pairs(group)
             .iter()
@@ -90,7 +90,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         format!("{ends}, {what}")
     }
 
-    /// What decides at each end.
+    /// Returns what decides at each end.
     fn reasons(&self, group: &ExplainedGroup<'input>) -> Vec<(Direction, String)> {
         let Some(question) = group.cases.first().and_then(|case| self.question(case)) else {
             return Vec::new();
@@ -118,7 +118,7 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
         ]
     }
 
-    /// The question that is about this packet.
+    /// Returns the question for the packet of a case.
     fn question(&self, case: &QueryCase) -> Option<Query> {
         let subject = |end: QueryEnd| match end {
             QueryEnd::Endpoint(_, Some(address)) => {
@@ -149,7 +149,8 @@ impl<'tested, 'input> TestedAssertions<'tested, 'input> {
     }
 }
 
-/// `TCP port 443`, `TCP port 443 from port 53`, `ICMP type 8 code 0`, `protocol 47`.
+/// Formats traffic: `TCP port 443`, `TCP port 443 from port 53`, `ICMP type 8 code 0`, `protocol
+/// 47`.
 fn what(case: &QueryCase) -> String {
     let flow = &case.flow;
     let name = flow.protocol.to_string();

@@ -1,11 +1,11 @@
-//! For people: a line for each assertion, and behind a failed one what is wrong.
+//! Assertion results as text: a line for each assertion, and the reasons after each failed one.
 
 use crate::assertions::{Assertion, AssertionVerdict, Coverage};
 use crate::output::{OutputSink, TerminalWriter};
 use crate::packet_space::RuleId;
 use crate::report::assertions::TestedAssertions;
 
-/// What was found, line by line.
+/// Writes the results line by line.
 pub fn text(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     let mut lines = Vec::new();
     for (assertion, verdict) in tested.found() {
@@ -43,7 +43,7 @@ pub fn text(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     lines.iter().for_each(|line| out.line(line));
 }
 
-/// What is wrong, and what decides about the counter-example.
+/// Adds what is wrong, and what decides about the counterexample.
 pub(super) fn details(
     tested: &TestedAssertions<'_, '_>,
     assertion: &Assertion,

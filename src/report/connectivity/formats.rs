@@ -1,4 +1,4 @@
-//! Connectivity for machines.
+//! Connectivity as JSON and CSV.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use crate::connectivity::port_list::{self, AllowedTraffic};
 use crate::output::{CsvWriter, JsonText, JsonWriter, OutputSink};
 use crate::report::connectivity::each_traffic;
 
-/// A list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, a line each. PEER is
-/// `{"namespace", "kind", "name", "serviceAccount"?, "pods"?}` or `{"cidrs": […]}`; `pods` only
-/// where another peer is called alike. ALLOWED is `{"protocol", "ports"?, "types"?,
+/// Writes a list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, one on each line. PEER is
+/// `{"namespace", "kind", "name", "serviceAccount"?, "pods"?}` or `{"cidrs": […]}`. It has `pods`
+/// only if another peer has the same name. ALLOWED is `{"protocol", "ports"?, "types"?,
 /// "sourcePorts"?}`.
 pub fn json(answer: &Connectivity, out: &mut OutputSink<'_>) {
     let view = |peer: &ConnectivityPeer| JsonText::serialize(&PeerView::new(peer));
@@ -145,8 +145,8 @@ const COLUMNS: [&str; 16] = [
     "sourcePorts",
 ];
 
-/// What [`json`] says, as a table: a row for each pair and protocol. Several pods or prefixes have
-/// spaces between them.
+/// Writes the content of [`json`] as a table with one row for each pair and protocol. Spaces
+/// separate several pods or prefixes.
 pub fn csv(answer: &Connectivity, out: &mut OutputSink<'_>) {
     let senders: Vec<[String; 6]> = answer.senders.iter().map(peer_cells).collect();
     let receivers: Vec<[String; 6]> = answer.receivers.iter().map(peer_cells).collect();

@@ -1,8 +1,8 @@
-//! Who can talk to whom, as JSON, CSV, text, Markdown and DOT.
+//! Formats connectivity as JSON, CSV, text, Markdown and DOT.
 //!
-//! In: [`Connectivity`]. Out: text, written pair by pair, for of large clusters there are many.
-//! Machines get every protocol by itself and every address outside; people get "all" where all is
-//! allowed, and the addresses of endpoints left in the ranges they lie in.
+//! In: a [`Connectivity`]. Out: text, written pair by pair, because large clusters have many pairs.
+//! Programs get every protocol and every address outside separately. People get "all" if everything
+//! is allowed, and address ranges that include those of endpoints between them.
 
 mod formats;
 mod text;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::connectivity::Connectivity;
 use crate::packet_space::HeaderSetId;
 
-/// For every traffic of the pairs, once, what a function makes of it.
+/// Applies a function to each distinct traffic of the pairs, once.
 fn each_traffic<Words>(
     answer: &Connectivity,
     words: impl Fn(HeaderSetId) -> Words,

@@ -1,4 +1,4 @@
-//! Connectivity for people.
+//! Connectivity as text, Markdown and DOT.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,20 +11,20 @@ use crate::output::{DotWriter, MarkdownWriter, OutputSink, TerminalWriter};
 use crate::packet_space::HeaderSetId;
 use crate::report::connectivity::each_traffic;
 
-/// What is said where nothing is allowed.
+/// The output if nothing is allowed.
 const NOTHING: &str = "no connection is allowed\n";
 
-/// How many prefixes or pods of a peer are named.
+/// The number of prefixes or pods of a peer that are printed.
 const SHOWN: usize = 4;
 
-/// Texts of peers and of what is allowed.
+/// The texts of peers and of allowed traffic.
 struct PeerTexts {
     senders: Vec<String>,
     receivers: Vec<String>,
     allowed: BTreeMap<HeaderSetId, String>,
 }
 
-/// A paragraph for each sender, with a line for each receiver.
+/// Writes a paragraph for each sender, with a line for each receiver.
 pub fn text(answer: &Connectivity, out: &mut OutputSink<'_>) {
     if answer.pairs.is_empty() {
         return TerminalWriter::on(out).literal(NOTHING);
@@ -57,7 +57,7 @@ pub fn text(answer: &Connectivity, out: &mut OutputSink<'_>) {
     }
 }
 
-/// A table with a row for each pair.
+/// Writes a table with a row for each pair.
 pub fn markdown(answer: &Connectivity, out: &mut OutputSink<'_>) {
     let mut out = MarkdownWriter::on(out);
     if answer.pairs.is_empty() {
@@ -78,7 +78,7 @@ pub fn markdown(answer: &Connectivity, out: &mut OutputSink<'_>) {
     }
 }
 
-/// A graph for Graphviz: a node for each peer, an edge for each pair.
+/// Writes a graph for Graphviz, with a node for each peer and an edge for each pair.
 pub fn dot(answer: &Connectivity, out: &mut OutputSink<'_>) {
     let words = PeerTexts::new(answer);
     let mut out = DotWriter::on(out);
@@ -86,6 +86,7 @@ pub fn dot(answer: &Connectivity, out: &mut OutputSink<'_>) {
 
     let senders = answer.senders.iter().zip(&words.senders);
     let all = senders.chain(answer.receivers.iter().zip(&words.receivers));
+    // a peer may be both sender and receiver; a set declares its node once
     let nodes: BTreeSet<(bool, &str)> = all
         .map(|(peer, name)| (peer.is_outside(), name.as_str()))
         .collect();
@@ -152,7 +153,7 @@ impl PeerTexts {
     }
 }
 
-/// The names of peers; with what they run as where only that tells them apart.
+/// Returns the names of peers. Adds the service account if peers have the same name without it.
 fn names(peers: &[ConnectivityPeer]) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     peers
@@ -168,7 +169,7 @@ fn names(peers: &[ConnectivityPeer]) -> Vec<String> {
     peers.iter().map(unique).collect()
 }
 
-/// As questions write it, where they can.
+/// Returns the name of a peer, if possible in the notation of questions.
 fn name(peer: &ConnectivityPeer) -> String {
     match &peer.identity {
         PeerIdentity::Endpoints {
@@ -200,7 +201,7 @@ fn name(peer: &ConnectivityPeer) -> String {
     }
 }
 
-/// What a peer runs as, where its name does not say.
+/// Returns the service account of a peer if its name does not contain it.
 fn account(peer: &ConnectivityPeer) -> String {
     match &peer.identity {
         PeerIdentity::Endpoints {
@@ -214,7 +215,7 @@ fn account(peer: &ConnectivityPeer) -> String {
     }
 }
 
-/// The first of some, and how many there are besides.
+/// Returns the first of some texts and the number of the others.
 fn first(all: &[String]) -> String {
     match all.split_at_checked(SHOWN) {
         Some((shown, rest)) if rest.len() > 1 => {
@@ -224,7 +225,7 @@ fn first(all: &[String]) -> String {
     }
 }
 
-/// `TCP 80,443; UDP; ICMP 8; protocols 47,50-51`.
+/// Formats allowed traffic: `TCP 80,443; UDP; ICMP 8; protocols 47,50-51`.
 fn summary(allowed: &[AllowedTraffic]) -> String {
     let (mut words, mut numbers) = (Vec::new(), Vec::new());
     for one in allowed {
@@ -267,7 +268,7 @@ fn of_protocol(allowed: &AllowedTraffic) -> String {
         .as_deref()
         .map(|ports| format!("from {}", port_list::ports_text(ports)));
     for part in [ports, types, sources].into_iter().flatten() {
-        // writing to a text does not fail
+        // writing to a string never fails
         let _ = write!(words, " {part}");
     }
 

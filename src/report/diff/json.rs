@@ -1,4 +1,4 @@
-//! A difference for machines.
+//! Differences as JSON.
 
 use serde::Serialize;
 
@@ -12,27 +12,30 @@ use crate::output::{JsonWriter, OutputSink};
 use crate::packet_space::{HeaderSetId, HostListStage};
 use crate::report::diff::{DiffReport, PairCounts};
 
-/// The difference as one JSON object on one line.
+/// Writes the difference as one JSON object on one line.
 ///
 /// `{"equal", "old", "new", "gained", "lost", "changes": [{"kind": "added" | "removed" | "changed",
 /// "before": TRAFFIC, "after": TRAFFIC, "gained": [PORTION], "lost": [PORTION], "hostEndpoint"?:
 /// {"list", "direction", "allowedAtOnce", "at"?: [PEER]}, "between": [{"from": [PEER], "to":
 /// [PEER], "families": ["IPv4"]}]}], "newEndpoints": [ALONE], "goneEndpoints": [ALONE], "nodes":
-/// null | [{"node", "rules": {"added", "removed"}, "chains", "sets", "members"}]}`. `gained` and
-/// `lost` count pairs; `nodes` is null where nobody asked. A single endpoint's traffic to itself is
-/// not meant. A change with `hostEndpoint` is of that list of the host endpoints that are the
-/// receivers (ingress) or senders (egress): `normal`, `forward`, `untracked` or `pre-DNAT`; with
-/// `allowedAtOnce` it is what a rule of the list allows, and no list behind is asked about; with
-/// `at` it is so only where the node, or who is behind it, has these addresses. TRAFFIC is
-/// `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?, "types"?}]}`,
-/// without protocols where it is everything. PORTION is `{"traffic": TRAFFIC, "witness": {"family",
-/// "protocol", "from": {"endpoint"?, "address"?}, "to", "sourcePort"?, "port"?, "icmpType"?,
-/// "icmpCode"?}, "reasons": [{"direction", "old": DECIDER, "new": DECIDER}]}`. DECIDER is
-/// `{"allowed", "text", "policies": [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace",
-/// "kind", "name"}`, of a host endpoint `{"kind", "node", "name"}`, or `{"from", "to"}`, addresses
-/// outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
-/// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to":
-/// […]}}`.
+/// null | [{"node", "rules": {"added", "removed"}, "chains", "sets", "members"}]}`.
+///
+/// `gained` and `lost` count pairs, without a single endpoint paired with itself. `nodes` is null
+/// if scripts were not compared. A change with `hostEndpoint` concerns that list (`normal`,
+/// `forward`, `untracked` or `pre-DNAT`) of the host endpoints that are the receivers (ingress) or
+/// senders (egress). With `allowedAtOnce`, it concerns what a rule of the list allows, so that no
+/// later list is evaluated. With `at`, it is limited to these addresses of the node or of endpoints
+/// behind it.
+///
+/// TRAFFIC is `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?,
+/// "types"?}]}`, without protocols if it is everything. PORTION is `{"traffic": TRAFFIC, "witness":
+/// {"family", "protocol", "from": {"endpoint"?, "address"?}, "to", "sourcePort"?, "port"?,
+/// "icmpType"?, "icmpCode"?}, "reasons": [{"direction", "old": DECIDER, "new": DECIDER}]}`. An end
+/// of a witness may have `hostEndpoint`. DECIDER is `{"allowed", "text", "policies": [{"policy",
+/// "rule"?, "file", "line"}]}`. PEER is `{"namespace", "kind", "name"}`; for a host endpoint
+/// `{"kind", "node", "name"}`; for addresses outside `{"from", "to"}`. ALONE is a group of
+/// endpoints with the same connections: `{"endpoints": [PEER], "connections": {"from": [{"peers":
+/// [PEER], "traffic": TRAFFIC}], "to": […]}}`.
 pub fn json(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
     let PairCounts { gained, lost } = comparison.counts();

@@ -1,15 +1,15 @@
-//! A difference as a comment on a pull request.
+//! Differences as Markdown, for a comment on a pull request.
 
 use crate::diff::{CausedTraffic, ConnectionChange, DiffState, UnmatchedPeers};
 use crate::output::{MarkdownWriter, OutputSink};
 use crate::report::diff::DiffReport;
 
-/// Names in a cell.
+/// The maximum number of names in a cell.
 const MOST: usize = 5;
-/// Rows of a table; a comment may have 65,536 characters.
+/// The maximum number of rows of a table; a comment may have 65,536 characters.
 const MOST_ROWS: usize = 50;
 
-/// A summary, tables of what is gained and lost, and details to unfold.
+/// Writes a summary, tables of what is gained and lost, and details to unfold.
 pub fn markdown(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
     let mut out = MarkdownWriter::on(out);
@@ -30,11 +30,11 @@ pub fn markdown(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     nodes(comparison, &mut out);
 }
 
-/// What a table is about.
+/// The content of a table.
 #[derive(Clone, Copy)]
 struct TableDirection {
     state: DiffState,
-    /// The heading, and the heads of the columns.
+    /// The heading, and the column heads.
     head: &'static str,
     /// What happened to a connection.
     word: &'static str,

@@ -1,4 +1,5 @@
-//! What differs between two states, for people, machines, pull requests and code scanning.
+//! Formats the difference between two states as text, JSON, Markdown for pull requests, and SARIF
+//! for code scanning.
 
 mod json;
 mod markdown;
@@ -22,20 +23,20 @@ use crate::net::Family;
 use crate::packet_space::{HeaderSetId, HeaderSpace};
 use crate::source::SourceFiles;
 
-/// A difference, and what is needed to tell it.
+/// A difference, with the data that its text refers to.
 #[derive(Debug)]
 pub struct DiffReport<'compared, 'input> {
     difference: &'compared ConnectionDiff<'input>,
     files: OldNew<&'compared SourceFiles>,
     names: OldNew<&'compared str>,
     nodes: Option<&'compared [ScriptChange]>,
-    /// Traffic in words.
+    /// The texts of sets of headers.
     words: FxHashMap<HeaderSetId, String>,
-    /// Whether endpoints change in both families, so that one is worth a word.
+    /// `true` if endpoints change in both families, so that the family of a change is printed.
     has_both_families: bool,
 }
 
-/// How many pairs of peers gain and lose something.
+/// The number of pairs of peers that gain and lose traffic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct PairCounts {
     gained: usize,
@@ -44,7 +45,7 @@ struct PairCounts {
 
 impl<'compared, 'input> DiffReport<'compared, 'input> {
     /// Joins a difference with the files and names of both states, and with the nodes whose scripts
-    /// change; none where nobody asked.
+    /// change. `nodes` is `None` if scripts were not compared.
     pub fn new(
         difference: &'compared mut ConnectionDiff<'input>,
         files: OldNew<&'compared SourceFiles>,
@@ -95,12 +96,12 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
             })
     }
 
-    /// Traffic in words.
+    /// Returns the text of a set of headers.
     fn traffic(&self, id: HeaderSetId) -> &str {
         self.words.get(&id).map_or("nothing", String::as_str)
     }
 
-    /// `3 connections gained, 1 lost; 1 new endpoint`.
+    /// Returns a summary: `3 connections gained, 1 lost; 1 new endpoint`.
     fn summary(&self) -> String {
         let PairCounts { gained, lost } = self.counts();
         let several = |count: usize, one: &str, many: &str| {
@@ -137,7 +138,7 @@ impl<'compared, 'input> DiffReport<'compared, 'input> {
     }
 }
 
-/// Every set of packets that a difference names, in words.
+/// Returns the texts of all sets of headers in a difference.
 fn traffic_texts(difference: &mut ConnectionDiff<'_>) -> FxHashMap<HeaderSetId, String> {
     let mut ids = Vec::new();
     for change in &difference.changes {
@@ -168,7 +169,7 @@ fn traffic_texts(difference: &mut ConnectionDiff<'_>) -> FxHashMap<HeaderSetId, 
         .collect()
 }
 
-/// `TCP 80,443; UDP`, or what is left out of everything where that is less.
+/// Formats a set of headers: `TCP 80,443; UDP`, or `everything but …` if that is shorter.
 fn in_words(id: HeaderSetId, traffic: &mut HeaderSpace) -> String {
     if id == HeaderSpace::NONE {
         return "nothing".to_owned();
@@ -179,6 +180,7 @@ fn in_words(id: HeaderSetId, traffic: &mut HeaderSpace) -> String {
 
     let rest = traffic.less(HeaderSpace::ALL, id);
     let (own, rest) = (phrases::listed(id, traffic), phrases::listed(rest, traffic));
+    // "everything but DNS" is easier to read than a list of all other ports
     match own.len() > rest.len() {
         true => format!("everything but {}", rest.join("; ")),
         false => own.join("; "),

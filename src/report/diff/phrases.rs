@@ -1,4 +1,4 @@
-//! Parts of a difference in words.
+//! Parts of a difference as phrases.
 
 use std::net::IpAddr;
 
@@ -13,10 +13,10 @@ use crate::policy::{HostEndpoint, PolicyListKind};
 use crate::report::diff::DiffReport;
 use crate::source::Span;
 
-/// Protocols without ports or messages that are written one by one.
+/// The maximum number of protocols without ports or messages that are printed one by one.
 const MOST_PROTOCOLS: usize = 4;
 
-/// What a set holds, protocol after protocol.
+/// Returns the content of a set of headers, by protocol.
 pub(super) fn listed(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<String> {
     let mut texts = Vec::new();
     let mut others = Vec::new();
@@ -64,7 +64,7 @@ fn protocol(allowed: &AllowedTraffic) -> String {
 }
 
 impl<'input> DiffReport<'_, 'input> {
-    /// `policies.yaml:12`, in the files of a state.
+    /// Formats a location in the files of a state: `policies.yaml:12`.
     pub(super) fn place(&self, state: DiffState, span: Span) -> String {
         let files = self.files.get(state);
         format!(
@@ -74,7 +74,7 @@ impl<'input> DiffReport<'_, 'input> {
         )
     }
 
-    /// Peers by their names, addresses outside as few ranges; at most so many.
+    /// Formats at most `most` peers: endpoints by name, addresses outside as few ranges.
     pub(super) fn peers(&self, peers: &[PeerId], most: usize) -> String {
         let mut names = self.names(peers);
         let more = names.len().saturating_sub(most);
@@ -85,7 +85,7 @@ impl<'input> DiffReport<'_, 'input> {
         names.join(", ")
     }
 
-    /// All peers by their names, addresses outside as few ranges.
+    /// Returns the names of all peers, with addresses outside as few ranges.
     pub(super) fn names(&self, peers: &[PeerId]) -> Vec<String> {
         let known = peers.iter().filter_map(|id| self.difference.peer(*id));
         let endpoints = known.filter(|peer| !peer.is_outside()).map(name);
@@ -94,7 +94,7 @@ impl<'input> DiffReport<'_, 'input> {
             .collect()
     }
 
-    /// The lines of a change's blocks: `a → b, c`; at most so many.
+    /// Returns the lines of a change's blocks: `a → b, c`. A line has at most `most` names.
     pub(super) fn pairs(&self, change: &ConnectionChange<'_>, most: usize) -> Vec<String> {
         let host = change.host.as_ref();
         let mut lines: Vec<String> = change
@@ -137,8 +137,8 @@ impl<'input> DiffReport<'_, 'input> {
         format!("{from} → {to}{families}")
     }
 
-    /// What is said behind the names of host endpoints: which list, and for which addresses behind
-    /// them.
+    /// Returns the text after the names of host endpoints: the list, and the addresses to which the
+    /// change is limited.
     fn at_host(&self, at: &HostEndpointEnd, most: usize) -> String {
         let list = match at.way {
             HostListStage::Passed(PolicyListKind::Normal)
@@ -169,7 +169,7 @@ impl<'input> DiffReport<'_, 'input> {
             .any(MatchedPeer::is_outside)
     }
 
-    /// Why some traffic turned, a line for each: what decided, and what decides.
+    /// Returns two lines about a cause: what decided before, and what decides now.
     pub(super) fn reasons(&self, reason: &ChangeReason<'input>) -> [String; 2] {
         let then = self.decider(DiffState::Old, reason.direction, &reason.old);
         let now = self.decider(DiffState::New, reason.direction, &reason.new);
@@ -179,7 +179,7 @@ impl<'input> DiffReport<'_, 'input> {
         ]
     }
 
-    /// `denied: isolated by …`.
+    /// Formats what decides: `denied: isolated by …`.
     pub(super) fn decider(
         &self,
         state: DiffState,
@@ -219,7 +219,8 @@ impl<'input> DiffReport<'_, 'input> {
         }
     }
 
-    /// `TCP from shop/web (10.0.0.1) port 49152 to shop/db (10.0.0.2) port 5432`.
+    /// Formats a witness: `TCP from shop/web (10.0.0.1) port 49152 to shop/db (10.0.0.2) port
+    /// 5432`.
     pub(super) fn witness(&self, witness: &ChangeWitness<'input>) -> String {
         let end = |end: &WitnessEnd<'input>| match (end.endpoint, end.address) {
             (None, address) if end.host.is_some() => at_host(end.host, address),
@@ -255,13 +256,13 @@ impl<'input> DiffReport<'_, 'input> {
     }
 }
 
-/// `HostEndpoint n1-eth0 (10.0.0.1)`.
+/// Formats the host endpoint at an end: `HostEndpoint n1-eth0 (10.0.0.1)`.
 fn at_host(host: Option<&HostEndpoint>, address: Option<IpAddr>) -> String {
     let name = host.map(ToString::to_string).unwrap_or_default();
     address.map_or(name.clone(), |address| format!("{name} ({address})"))
 }
 
-/// `shop/db`, `shop/Deployment/db`, `HostEndpoint n1-eth0`.
+/// Returns the name of a peer: `shop/db`, `shop/Deployment/db`, `HostEndpoint n1-eth0`.
 fn name(peer: &MatchedPeer<'_>) -> String {
     match &peer.identity {
         MatchedIdentity::Endpoints {
@@ -284,7 +285,7 @@ fn name(peer: &MatchedPeer<'_>) -> String {
     }
 }
 
-/// A prefix, where it is one; else `first-last`.
+/// Formats a range: as a prefix if it is one, else `first-last`.
 pub(super) fn range(range: AddressRange) -> String {
     let last = match range.family {
         Family::V4 => u32::MAX.into(),

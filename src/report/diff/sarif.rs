@@ -1,4 +1,4 @@
-//! A difference for code scanning: SARIF 2.1.0, a result for each place of a cause.
+//! Differences for code scanning: SARIF 2.1.0, with a result for each location of a cause.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::output::{JsonWriter, OutputSink, visible};
 use crate::report::diff::DiffReport;
 use crate::source::Span;
 
-/// Rules of results: id, what it means, level.
+/// The SARIF rules: id, description, level.
 const RULES: [(&str, &str, &str); 3] = [
     (
         "connection-gained",
@@ -27,15 +27,15 @@ const RULES: [(&str, &str, &str); 3] = [
         "warning",
     ),
 ];
-/// Names in a message, and lines of one result.
+/// The maximum number of names in a message, and of lines in a result.
 const MOST: usize = 5;
 
-/// What results are one by: rule and place.
+/// The properties by which results are grouped: rule and location.
 type ResultKey = (usize, Option<(DiffState, Span)>);
 
-/// One run with a result for each rule or policy that is the cause of something. The place is in
-/// the new state where that allows what is gained or denies what is lost by a rule or policy, else
-/// in the old state.
+/// Writes one run with a result for each rule or policy that causes a difference. The location is
+/// in the new state if a rule or policy there allows what is gained or denies what is lost, else in
+/// the old state.
 pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let mut results: BTreeMap<ResultKey, Vec<String>> = BTreeMap::new();
     for change in &comparison.difference.changes {
@@ -71,7 +71,7 @@ pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     JsonWriter::on(out).pretty(&log);
 }
 
-/// Position in [`RULES`].
+/// Returns the index in [`RULES`].
 fn rule(change: &ConnectionChange<'_>, state: DiffState) -> usize {
     match (change.gained.is_empty() || change.lost.is_empty(), state) {
         (false, _) => 2,
@@ -80,7 +80,7 @@ fn rule(change: &ConnectionChange<'_>, state: DiffState) -> usize {
     }
 }
 
-/// Where the causes stand; nowhere, once, where no policy is one.
+/// Returns the locations of the causes. Returns one `None` if no policy is a cause.
 fn places(portion: &CausedTraffic<'_>) -> Vec<Option<(DiffState, Span)>> {
     let mut places = Vec::new();
     for reason in &portion.reasons {
@@ -95,6 +95,7 @@ fn places(portion: &CausedTraffic<'_>) -> Vec<Option<(DiffState, Span)>> {
             .into_iter()
             .map(|(.., span)| (DiffState::Old, span));
         let now: Vec<_> = now.collect();
+        // code scanning annotates the new files if possible
         places.extend(if now.is_empty() { then.collect() } else { now });
     }
 
@@ -163,7 +164,7 @@ fn location(comparison: &DiffReport<'_, '_>, state: DiffState, span: Span) -> Va
     }})
 }
 
-/// Text of a message as SARIF has it (section 3.11.6): brackets would make a link.
+/// Escapes the text of a message for SARIF (section 3.11.6), where brackets would make a link.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in visible(text).chars() {
@@ -173,7 +174,8 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// A file's name as a reference: of one in a revision, its path in the repository.
+/// Returns a file's name as a URI reference. For a file of a Git revision, this is its path in the
+/// repository.
 fn uri(name: &str) -> String {
     let path = match name
         .strip_prefix("git:")

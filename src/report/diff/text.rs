@@ -1,16 +1,16 @@
-//! A difference for people.
+//! Differences as text.
 
 use crate::diff::{CausedTraffic, ConnectionChange, DiffState, UnmatchedPeers};
 use crate::output::{OutputSink, TerminalWriter};
 use crate::report::diff::DiffReport;
 
-/// Names in a line, and lines of one thing, that are written out.
+/// The maximum number of names in a line, and of lines of one item.
 const MOST: usize = 8;
-/// Endpoints that are new or gone, in groups that speak with the same, that are written out.
+/// The maximum number of groups of new or removed endpoints that are printed.
 const MOST_SOLE: usize = 200;
 
-/// What is gained first, then what is lost, then the rest. Empty where nothing differs and no
-/// script changes.
+/// Writes the changes with gained traffic first, then those with lost traffic, then the rest.
+/// Writes nothing if nothing differs and no script changes.
 pub fn text(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
     let mut out = TerminalWriter::on(out);

@@ -1,4 +1,4 @@
-//! What nodes make of a packet, in words.
+//! Node hops as phrases.
 
 use crate::explain::{ExplainedGroup, NodeTrace, PolicyTrace};
 use crate::inventory::NodeId;
@@ -12,7 +12,7 @@ use crate::semantics::node::VerdictCause;
 use crate::semantics::path::{AssumedInterface, AssumptionReason, NodeHop};
 
 impl<'input> QueryReport<'_, 'input> {
-    /// What decides at an end of a group's cases; none where a node's line tells it.
+    /// Returns what decides at an end of a group's cases, or `None` if a node's line contains it.
     pub(super) fn end(
         &self,
         group: &ExplainedGroup<'input>,
@@ -33,6 +33,7 @@ impl<'input> QueryReport<'_, 'input> {
         {
             return None;
         }
+        // an end without endpoint may be the node itself, which host endpoints police
         let Some(at_end) = group
             .stops
             .iter()
@@ -57,7 +58,7 @@ impl<'input> QueryReport<'_, 'input> {
         })
     }
 
-    /// `forward ingress of HostEndpoint n1-eth0: denied by …`.
+    /// Formats a list of a host endpoint: `forward ingress of HostEndpoint n1-eth0: denied by …`.
     pub(super) fn host_line(&self, way: &PolicyTrace<'input>) -> String {
         let list = list_word(way.list).map_or_else(String::new, |word| format!("{word} "));
         format!(
@@ -68,7 +69,7 @@ impl<'input> QueryReport<'_, 'input> {
         )
     }
 
-    /// What a node does without policy, where it does something.
+    /// Returns what a node does independently of policy, or `None` if policy decides.
     pub(super) fn doing(&self, stop: &NodeHop<'_>) -> Option<String> {
         let flow = &stop.packet.flow;
         let does = match stop.expected.cause {
@@ -112,8 +113,7 @@ impl<'input> QueryReport<'_, 'input> {
         holding.map_or_else(String::new, |range| format!(" {range}"))
     }
 
-    /// What was taken for granted of a packet's way past a node, and what else is to be known of
-    /// it.
+    /// Returns the assumptions about a packet on a node, and further notes.
     pub(super) fn beside(&self, way: &NodeTrace<'input>) -> Vec<String> {
         let node = self.node(way.stop.node);
         let mut beside: Vec<String> = way
@@ -149,8 +149,8 @@ impl<'input> QueryReport<'_, 'input> {
     }
 }
 
-/// What a node does to others that send with the same source. That it stops them goes without
-/// saying where only the verdict is asked for.
+/// Returns what a node does to forged packets with the same source. Returns `None` if it drops them
+/// and only verdicts are requested, because that is the normal case.
 pub(super) fn forged_words(stop: &NodeHop<'_>, detail: DetailLevel) -> Option<&'static str> {
     Some(match stop.forged? {
         ForgedSource::Dropped if detail == DetailLevel::Verdict => return None,
@@ -173,7 +173,7 @@ pub(super) fn forged_words(stop: &NodeHop<'_>, detail: DetailLevel) -> Option<&'
     })
 }
 
-/// Whether the packet begins or ends at the node itself.
+/// Returns `true` if the packet begins or ends at the node itself.
 fn is_end(hook: &Hook, direction: Direction) -> bool {
     match (hook, direction) {
         (Hook::Output { .. }, Direction::Egress) | (Hook::Input { .. }, Direction::Ingress) => true,
@@ -181,7 +181,7 @@ fn is_end(hook: &Hook, direction: Direction) -> bool {
     }
 }
 
-/// What a list is called before the direction; the normal one has no name.
+/// Returns the name of a list for use before a direction; `None` for the normal list.
 pub(super) fn list_word(list: PolicyListKind) -> Option<&'static str> {
     match list {
         PolicyListKind::Normal => None,

@@ -1,4 +1,4 @@
-//! Answers for machines.
+//! Answers as JSON.
 
 use serde::Serialize;
 
@@ -14,20 +14,22 @@ use crate::report::eval::{DetailLevel, QueryReport, ScriptTrace, TraceStep, Trac
 use crate::semantics::evaluate::{ListOutcome, PolicySubject, TierEnd};
 use crate::source::Span;
 
-/// The answer as one JSON object on one line.
+/// Writes the answer as one JSON object on one line.
 ///
 /// `{"verdict": "allowed" | "denied" | "denied for some", "from", "to", "protocol", "port"?,
 /// "sourcePort"?, "icmp"?: {"type", "code"}, "notes": […], "groups": [{"verdict", "pairs":
 /// [{"from": PARTY, "to": PARTY, "families": ["IPv4"]}], "egress": WAY | null, "ingress": WAY |
 /// null, "nodes": [NODE], "scripts"?: [{"node", "script", "verdict", "rules": [{"script", "chain",
-/// "number", "line", "action", "comment"}]}], "notes"?: […]}]}`. PARTY is `{"endpoint"?,
-/// "addresses": […]}`. NODE is `{"node", "hook": "forward" | "input" | "output", "verdict",
-/// "because"?, "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward" | "untracked" |
-/// "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict", "reason"}`, of a
-/// host endpoint also with the verdict "goes on", and, unless only verdicts are asked for,
-/// `"tiers": [{"tier", "end", "policies": [{"policy", "file", "line", "rules": [RULE]}]}],
-/// "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule", "file", "line",
-/// "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
+/// "number", "line", "action", "comment"}]}], "notes"?: […]}]}`.
+///
+/// PARTY is `{"endpoint"?, "addresses": […]}`. NODE is `{"node", "hook": "forward" | "input" |
+/// "output", "verdict", "because"?, "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward"
+/// | "untracked" | "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict",
+/// "reason"}`; the verdict of a host endpoint can also be "goes on". Unless only verdicts are
+/// requested, WAY also has `"tiers": [{"tier", "end", "policies": [{"policy", "file", "line",
+/// "rules": [RULE]}]}], "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy",
+/// "rule", "file", "line", "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action",
+/// "matches", "misses": […]}`.
 pub fn json(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputSink<'_>) {
     let question = answer.question;
     let ports = question.ports();
@@ -68,7 +70,7 @@ struct EvalView {
     groups: Vec<GroupView>,
 }
 
-/// A control message.
+/// An ICMP message.
 #[derive(Serialize)]
 pub(in crate::report) struct IcmpView {
     #[serde(rename = "type")]

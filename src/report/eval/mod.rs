@@ -1,8 +1,8 @@
-//! What becomes of a connection, and why: the answer of `eval` and of `explain`.
+//! The outcome of a connection and its reasons: the answer of `eval` and `explain`.
 //!
-//! In: a [`Query`], the [`ExplainedGroup`]s of its cases, and the rules of scripts that a packet
-//! passed ([`TracedScripts`]). Out: text for people, JSON for machines. A word printed here for a
-//! verdict is the verdict of a [`ExplainedGroup`].
+//! In: a [`Query`], the [`ExplainedGroup`]s of its cases, and the script rules that a packet
+//! matched ([`TracedScripts`]). Out: text for people, JSON for programs. Every printed verdict is
+//! the verdict of an [`ExplainedGroup`].
 
 mod json;
 mod pairs;
@@ -21,84 +21,84 @@ use crate::explain::query::Query;
 use crate::resolve::ResolvedPolicy;
 use crate::source::SourceFiles;
 
-/// What was asked and what was found.
+/// A question and its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryReport<'answer, 'input> {
     /// The question.
     pub question: &'answer Query,
-    /// The groups of its cases; one at least.
+    /// The groups of its cases; never empty.
     pub groups: &'answer [ExplainedGroup<'input>],
-    /// What the scripts do with the first case of each group; none where nobody asked.
+    /// What the scripts do with the first case of each group; empty if scripts were not traced.
     pub traced: &'answer [TracedScripts],
-    /// What the groups speak of.
+    /// The policy that the groups refer to.
     pub resolved: &'answer ResolvedPolicy<'input>,
-    /// Where the policies were read.
+    /// The files of the policies.
     pub files: &'answer SourceFiles,
 }
 
 /// What scripts do with a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TracedScripts {
-    /// Its way on each node that polices it.
+    /// The trace on each node that polices the packet.
     pub traces: Vec<ScriptTrace>,
-    /// What is to be known beside.
+    /// Notes about the traces.
     pub notes: Vec<String>,
 }
 
-/// A packet's way through a script.
+/// A packet's trace through the scripts of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptTrace {
     /// The node.
     pub node: String,
-    /// The script that decides, by its path in the bundle.
+    /// The script that decides, as a path in the bundle.
     pub script: String,
-    /// What becomes of the packet.
+    /// The verdict for the packet.
     pub verdict: String,
-    /// The rules that it matched, in order.
+    /// The rules that the packet matched, in order.
     pub steps: Vec<TraceStep>,
 }
 
 /// A rule of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceStep {
-    /// Its script, by its path in the bundle.
+    /// The script, as a path in the bundle.
     pub script: String,
-    /// Its chain.
+    /// The chain.
     pub chain: String,
-    /// Its number there, from 1, as `iptables -L --line-numbers` counts.
+    /// The number of the rule in the chain, from 1, as in `iptables -L --line-numbers`.
     pub number: usize,
-    /// Its line in the script, from 1.
+    /// The line of the rule in the script, from 1.
     pub line: usize,
-    /// What it does.
+    /// The target of the rule.
     pub action: String,
-    /// Its comment.
+    /// The comment of the rule.
     pub comment: String,
 }
 
-/// How much is told.
+/// The level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DetailLevel {
     /// The verdict and what decides.
     Verdict,
-    /// All that was passed on the way, near misses, and scripts.
+    /// Also everything that was evaluated, near misses, and scripts.
     Way,
-    /// That, and why the other rules do not match.
+    /// Also why the other rules do not match.
     Rules,
 }
 
-/// What becomes of all cases of a question.
+/// The verdict for all cases of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueryVerdict {
-    /// All are allowed.
+    /// All cases are allowed.
     Allowed,
-    /// None is allowed.
+    /// No case is allowed.
     Denied,
-    /// Some are allowed.
+    /// Some cases are allowed.
     Mixed,
 }
 
 impl QueryReport<'_, '_> {
-    /// What becomes of the cases.
+    /// Returns the verdict for all cases.
     pub fn verdict(&self) -> QueryVerdict {
         let allowed = self.groups.iter().filter(|group| group.is_allowed).count();
         match allowed {
@@ -110,7 +110,7 @@ impl QueryReport<'_, '_> {
 }
 
 impl QueryVerdict {
-    /// In words.
+    /// Returns the word for the verdict.
     pub fn label(self) -> &'static str {
         match self {
             QueryVerdict::Allowed => "allowed",

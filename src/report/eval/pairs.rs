@@ -1,4 +1,4 @@
-//! The pairs of a group, put together as far as one line can tell them.
+//! Groups the cases of an answer into pairs that one line can describe.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use crate::explain::query::{QueryCase, QueryEnd, joined};
 use crate::inventory::{EndpointId, Inventory};
 use crate::net::{Cidr, Family};
 
-/// Prefixes that one line lists.
+/// The maximum number of prefixes in a line.
 const MOST_PREFIXES: usize = 8;
 
-/// Senders and receivers of which every one may be put together with every other.
+/// Senders and receivers, every one of them paired with every other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct PartyPair {
     pub(super) from: PartyGroup,
@@ -19,18 +19,18 @@ pub(in crate::report) struct PartyPair {
     pub(super) families: BTreeSet<Family>,
 }
 
-/// An endpoint with addresses of its, or other addresses.
+/// An endpoint with its addresses, or addresses outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PartyGroup {
     pub(super) endpoint: Option<EndpointId>,
     pub(super) addresses: Vec<Cidr>,
 }
 
-/// What keeps cases apart: the endpoints, and between addresses outside the sender's, since not all
-/// of them need to be allowed to reach all receivers.
+/// The properties that separate cases: the endpoints; between addresses outside, the sender's
+/// prefix, because not all of them may be allowed to reach all receivers.
 type CaseKey = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
 
-/// The pairs of a group, in order.
+/// Returns the pairs of a group, in order.
 pub(in crate::report) fn pairs(group: &ExplainedGroup<'_>) -> Vec<PartyPair> {
     let mut found: BTreeMap<CaseKey, Vec<QueryCase>> = BTreeMap::new();
     for case in &group.cases {
@@ -78,7 +78,7 @@ fn addresses(end: QueryEnd) -> Option<Cidr> {
 }
 
 impl PartyPair {
-    /// `shop/web (10.0.0.1) to 192.0.2.0/24`.
+    /// Formats a pair: `shop/web (10.0.0.1) to 192.0.2.0/24`.
     pub(in crate::report) fn text(&self, inventory: &Inventory) -> String {
         let is_open = self.from.addresses.is_empty() && self.to.addresses.is_empty();
         let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Rules, and parts of rules, in words.
+//! Rules, and parts of rules, as phrases.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::semantics::evaluate::{ListOutcome, PolicySubject, TierEnd};
 use crate::semantics::{RulePart, SidePart};
 use crate::source::Span;
 
-/// Prefixes that are written out.
+/// The maximum number of prefixes in a phrase.
 const MOST_NETS: usize = 4;
 
 impl<'input> QueryReport<'_, 'input> {
-    /// `policies.yaml:12`.
+    /// Formats a location: `policies.yaml:12`.
     pub(super) fn place(&self, span: Span) -> String {
         format!(
             "{}:{}",
@@ -29,7 +29,7 @@ impl<'input> QueryReport<'_, 'input> {
         )
     }
 
-    /// `ingress rule 2 of NetworkPolicy shop/web (policies.yaml:12)`.
+    /// Formats a rule: `ingress rule 2 of NetworkPolicy shop/web (policies.yaml:12)`.
     pub(super) fn rule(&self, direction: Direction, key: &PolicyKey, rule: &Rule) -> String {
         format!(
             "{direction} rule {} of {key} ({})",
@@ -42,7 +42,7 @@ impl<'input> QueryReport<'_, 'input> {
         format!("{} ({})", policy.key, self.place(policy.span))
     }
 
-    /// What decides at an end.
+    /// Returns what decides at an end.
     pub(in crate::report) fn reason(&self, way: &PolicyTrace<'input>) -> String {
         let Some(last) = way.tiers.last() else {
             return self.reason_of_profiles(way);
@@ -137,7 +137,7 @@ impl<'input> QueryReport<'_, 'input> {
         }
     }
 
-    /// `shop/web`, `HostEndpoint n1-eth0`.
+    /// Formats the subject of policies: `shop/web`, `HostEndpoint n1-eth0`.
     pub(super) fn whose(&self, whose: PolicySubject) -> String {
         match whose {
             PolicySubject::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
@@ -164,7 +164,7 @@ impl<'input> QueryReport<'_, 'input> {
         }
     }
 
-    /// Why a part of a rule does not hold.
+    /// Returns why a part of a rule does not match.
     pub(super) fn miss(&self, part: RulePart, rule: &Rule) -> String {
         match part {
             RulePart::Family => format!("it is for {} only", family(rule)),
@@ -219,7 +219,8 @@ impl<'input> QueryReport<'_, 'input> {
         format!("`{}`", self.resolved.policies.selectors.describe(selector))
     }
 
-    /// `ingress rule 1 of … would match if the service account `shop/web` had the label role=db`.
+    /// Formats a near miss: `ingress rule 1 of … would match if the service account `shop/web` had
+    /// the label role=db`.
     pub(super) fn near_miss(&self, near: &NearMiss<'input>, direction: Direction) -> String {
         format!(
             "{} would match if {}",
@@ -228,7 +229,7 @@ impl<'input> QueryReport<'_, 'input> {
         )
     }
 
-    /// What would have to hold for a near miss to match.
+    /// Returns the change by which a near miss would match.
     pub(super) fn wish(&self, near: &NearMiss<'input>) -> String {
         let rule = near.rule;
         if !near.labels.is_empty() {
@@ -326,13 +327,14 @@ impl<'input> QueryReport<'_, 'input> {
 }
 
 impl RuleTrace<'_> {
-    /// Whether the rule matches.
+    /// Returns `true` if the rule matches.
     pub(super) fn is_match(&self) -> bool {
         self.misses.is_empty()
     }
 }
 
-/// The values that a test compares with, and whether the label would have to be one of them.
+/// Returns the values that a test compares with, and `true` if the label would have to be one of
+/// them.
 fn names(term: &NearMissTerm<'_>) -> Option<(String, bool)> {
     let quoted = |value: &String| format!("`{value}`");
 
@@ -388,7 +390,7 @@ fn label_words(term: &NearMissTerm<'_>) -> String {
     }
 }
 
-/// What is said of an end that no endpoint has.
+/// Returns the phrase for an end that no endpoint has.
 pub(in crate::report) fn stranger(direction: Direction) -> String {
     let side = match direction {
         Direction::Egress => "sender",
@@ -481,7 +483,7 @@ fn ports(list: &PortList) -> String {
     }
 }
 
-/// What a rule does, as in the third person.
+/// Returns what a rule does, in the third person.
 pub(super) fn action(action: Action) -> &'static str {
     match action {
         Action::Allow => "allows",

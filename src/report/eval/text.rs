@@ -1,4 +1,4 @@
-//! Answers for people: the verdict first, then why.
+//! Answers as text: the verdict first, then the reasons.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::report::eval::{DetailLevel, QueryReport, QueryVerdict, ScriptTrace, T
 use crate::semantics::evaluate::{PolicySubject, TierEnd};
 use crate::semantics::{RulePart, SidePart};
 
-/// Groups that are told, and pairs of one.
+/// The maximum number of groups in an answer, and of pairs in a group.
 const MOST_GROUPS: usize = 20;
 const MOST_PAIRS: usize = 10;
 
-/// The first line of every answer: `denied: shop/web to shop/db, TCP port 5432`.
+/// Returns the first line of every answer: `denied: shop/web to shop/db, TCP port 5432`.
 pub fn verdict_line(answer: &QueryReport<'_, '_>) -> String {
     let question = answer.question;
     let count: usize = answer.groups.iter().map(|group| pairs(group).len()).sum();
@@ -39,7 +39,7 @@ pub fn verdict_line(answer: &QueryReport<'_, '_>) -> String {
     )
 }
 
-/// The answer, line by line.
+/// Writes the answer line by line.
 pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputSink<'_>) {
     let mut lines = LineSink {
         out: TerminalWriter::on(out),
@@ -79,7 +79,7 @@ pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
     }
 }
 
-/// What the question left open, where a rule asks for it.
+/// Returns notes about values that the question leaves open and that a rule depends on.
 pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
     let mut notes = Vec::new();
     let question = answer.question;
@@ -93,6 +93,7 @@ pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
         rule.map_or_else(String::new, |rule| format!("; {rule} tells {what} apart"))
     };
 
+    // a default only deserves a note if some rule's result depends on it
     if question.source_port.is_none() && question.traffic.port.is_some() {
         let parts =
             [SidePart::Ports, SidePart::NotPorts].map(|part| RulePart::Of(Side::Source, part));
@@ -118,7 +119,7 @@ pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
     notes
 }
 
-/// Where lines go.
+/// The receiver of lines.
 struct LineSink<'sink, 'out> {
     out: TerminalWriter<'sink, 'out>,
 }
@@ -199,7 +200,7 @@ fn add_pairs(
     }
 }
 
-/// What decides, an end or a host endpoint a line.
+/// Adds what decides, one line for each end and each host endpoint.
 fn reasons(
     answer: &QueryReport<'_, '_>,
     group: &ExplainedGroup<'_>,
@@ -231,7 +232,7 @@ fn reasons(
     add_beside(answer, group, DetailLevel::Verdict, depth, lines);
 }
 
-/// What is assumed, and what else is to be known.
+/// Adds assumptions and notes.
 fn add_beside(
     answer: &QueryReport<'_, '_>,
     group: &ExplainedGroup<'_>,
@@ -253,7 +254,7 @@ fn add_beside(
     forged.into_iter().for_each(|line| lines.add(depth, line));
 }
 
-/// Policy of the endpoint at an end.
+/// Adds the policy of the endpoint at an end.
 fn add_end(
     answer: &QueryReport<'_, '_>,
     group: &ExplainedGroup<'_>,
@@ -292,7 +293,7 @@ fn add_end(
     add_lists(answer, way, detail, depth + 1, lines);
 }
 
-/// The tiers and profiles of a way.
+/// Adds the tiers and profiles of a trace.
 fn add_lists(
     answer: &QueryReport<'_, '_>,
     way: &PolicyTrace<'_>,
@@ -490,7 +491,7 @@ fn add_traced(traced: &TracedScripts, of_first: &str, depth: usize, lines: &mut 
     add_notes(std::slice::from_ref(traced), depth, lines);
 }
 
-/// The notes of groups, each once.
+/// Adds the notes of all groups, each once.
 fn add_notes(traced: &[TracedScripts], depth: usize, lines: &mut LineSink<'_, '_>) {
     let notes: BTreeSet<&String> = traced.iter().flat_map(|traced| &traced.notes).collect();
     notes

@@ -1,4 +1,4 @@
-//! What was proven of scripts, and packets that show the contrary.
+//! Formats the result of a verification: the proof, or packets that show a difference.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ use crate::semantics::node::{ExpectedVerdict, VerdictCause};
 use crate::source::SourceFiles;
 use crate::verify::{TracedRule, Verification, VerifyDifference, Witness};
 
-/// What was found of one node's scripts.
+/// The result for one node's scripts.
 #[derive(Debug)]
 pub struct NodeReport<'input> {
     /// The node.
     pub node: String,
-    /// What was compared; none where there was nothing to compare.
+    /// The result of the comparison; `None` if there was nothing to compare.
     pub verification: Option<Verification<'input>>,
-    /// What is wrong with its files.
+    /// Problems with the node's files.
     pub problems: Vec<String>,
-    /// Matches and targets of templates, which nothing is proven of but that they accept nothing,
-    /// and how many rules have each.
+    /// The matches and targets of templates, with the number of rules that have each. It is only
+    /// proven that such rules accept nothing.
     pub extensions: Vec<(String, usize)>,
 }
 
 impl NodeReport<'_> {
-    /// Whether the scripts are what policy wants.
+    /// Returns `true` if the scripts implement the policy and there are no problems.
     pub fn is_proven(&self) -> bool {
         self.problems.is_empty()
             && self
@@ -38,13 +38,13 @@ impl NodeReport<'_> {
                 .is_some_and(Verification::is_proven)
     }
 
-    /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
+    /// Writes the result as text: `n1: proven: 34 classes of addresses, …`, or the differences.
     pub fn text(&self, files: &SourceFiles, out: &mut OutputSink<'_>) {
         let mut out = TerminalWriter::on(out);
         self.lines(files).iter().for_each(|line| out.line(line));
     }
 
-    /// The answer for people, line by line.
+    /// Returns the lines of the text.
     pub fn lines(&self, files: &SourceFiles) -> Vec<String> {
         let proof = self
             .verification
@@ -80,6 +80,7 @@ impl NodeReport<'_> {
             .as_ref()
             .is_some_and(Verification::is_proven)
         {
+            // the problems are about the files of the bundle, not about verdicts
             let proven = "what the scripts say now is proven all the same";
             lines.push(format!(
                 "  {proven}: they decide every packet as the policies do"
@@ -93,7 +94,7 @@ impl NodeReport<'_> {
         lines
     }
 
-    /// `; 3 rules may drop more: tcp in 2, NFLOG in 1`.
+    /// Returns the part of the text about extensions, or an empty string.
     fn words_of_extensions(&self) -> String {
         if self.extensions.is_empty() {
             return String::new();
@@ -111,10 +112,10 @@ impl NodeReport<'_> {
         )
     }
 
-    /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing",
-    /// "problems": […], "differences": [{"packet", "owed": {"verdict", "because"}, "found":
-    /// {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
-    /// on one line.
+    /// Writes the result as one JSON object on one line: `{"node", "proven", "places", "traffic",
+    /// "pairs", "differing", "problems": […], "differences": [{"packet", "owed": {"verdict",
+    /// "because"}, "found": {"verdict", "rules": [{"script", "chain", "line", "action",
+    /// "comment"}]}} or {"problem"}]}`.
     pub fn json(&self, files: &SourceFiles, out: &mut OutputSink<'_>) {
         let proof = self
             .verification
@@ -141,15 +142,15 @@ impl NodeReport<'_> {
     }
 }
 
-/// What is wrong with a bundle beside its nodes' scripts.
+/// Problems with a bundle, apart from its nodes' scripts.
 #[derive(Debug)]
 pub struct BundleProblems {
-    /// What, in words.
+    /// The problems, as text.
     pub problems: Vec<String>,
 }
 
 impl BundleProblems {
-    /// The answer for people.
+    /// Writes the problems as text.
     pub fn text(&self, out: &mut OutputSink<'_>) {
         let mut out = TerminalWriter::on(out);
         out.line("the bundle: differs");
@@ -158,7 +159,8 @@ impl BundleProblems {
             .for_each(|problem| out.line(format_args!("  {problem}")));
     }
 
-    /// The answer for machines: `{"node": null, "proven": false, "problems": […]}`, on one line.
+    /// Writes the problems as one JSON object on one line: `{"node": null, "proven": false,
+    /// "problems": […]}`.
     pub fn json(&self, out: &mut OutputSink<'_>) {
         JsonWriter::on(out)
             .line(&json!({ "node": null, "proven": false, "problems": self.problems }));
@@ -244,8 +246,8 @@ fn witness_lines(witness: &Witness<'_>, files: &SourceFiles) -> Vec<String> {
     lines
 }
 
-/// `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded from eth0 to
-/// cali0`.
+/// Formats a packet: `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded
+/// from eth0 to cali0`.
 fn packet_words(packet: &Packet) -> String {
     let flow = &packet.flow;
     let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
@@ -316,7 +318,7 @@ fn because(owed: &ExpectedVerdict<'_>, files: &SourceFiles) -> String {
     }
 }
 
-/// The rule that decides, with its place, or what decides in its absence.
+/// Returns the rule that decides, with its location, or what decides if no rule does.
 fn decider(passage: &ListTrace<'_>, files: &SourceFiles) -> String {
     let direction = passage.direction;
     let Some(last) = passage.tiers.last() else {
