@@ -1,29 +1,29 @@
-//! Which policies apply to whom, kept once for all endpoints that agree.
+//! The policies that apply to each endpoint, stored once for all endpoints with the same policies.
 
 use rustc_hash::FxHashMap;
 
 use crate::inventory::EndpointId;
 use crate::policy::SelectorId;
 
-/// Endpoints in classes: all of one class are selected by the same selectors.
+/// A partition of the endpoints: the same selectors select all endpoints of a class.
 #[derive(Debug)]
 pub(super) struct PolicyClasses {
-    /// The class of every endpoint.
+    /// The class of each endpoint.
     classes: Vec<u32>,
-    /// The selectors of every class, in order.
+    /// The selectors of each class, in order.
     selectors: Vec<Vec<SelectorId>>,
 }
 
-/// How a class came to be: a selector took these endpoints out of another class. Class 0, of which
-/// they all come, has no row.
+/// How a class was created: a selector moved these endpoints out of another class. Class 0, from
+/// which all others originate, has no entry.
 struct ClassSplit {
     from: u32,
     by: SelectorId,
 }
 
 impl PolicyClasses {
-    /// Starts with one class and splits it by one selector after the other. Costs the members of
-    /// all of them together.
+    /// Starts with one class and splits it by each selector in turn. Cost: the members of all
+    /// selectors.
     pub(super) fn new<'members>(
         members: impl Iterator<Item = (SelectorId, &'members [EndpointId])>,
         endpoints: usize,
@@ -58,7 +58,7 @@ impl PolicyClasses {
     }
 }
 
-/// Moves the members of every class into a new class of their own.
+/// Moves the members of every class into a new class.
 fn split(
     classes: &mut [u32],
     splits: &mut Vec<ClassSplit>,
@@ -71,6 +71,7 @@ fn split(
             continue;
         };
         *class = *new.entry(*class).or_insert_with(|| {
+            // Class ids count from 1 in the order of `splits`; class 0 is the initial class.
             splits.push(ClassSplit {
                 from: *class,
                 by: selector,
@@ -80,7 +81,7 @@ fn split(
     }
 }
 
-/// The selectors that made a class, first one first.
+/// The selectors that led to a class, first one first.
 fn history(class: u32, splits: &[ClassSplit]) -> Vec<SelectorId> {
     let split = |class: u32| splits.get((class as usize).checked_sub(1)?);
     let mut selectors: Vec<SelectorId> =

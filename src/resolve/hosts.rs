@@ -1,4 +1,4 @@
-//! Which host endpoint a packet of a node meets, and which policies that has.
+//! Determines the host endpoint of a packet, and the policies of that host endpoint.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,20 @@ use crate::net::{Direction, Family};
 use crate::policy::{Action, HostEndpoint, HostPlace, Policy, PolicyListKind, Rule, Tier};
 use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
-/// The host endpoints of a node, those that another one comes before left out. A packet is that
-/// one's whose interface it passes, else that one's whose address it has, else the last one's.
+/// The host endpoints of a node, without shadowed ones. A packet belongs to the host endpoint of
+/// its interface, else to the host endpoint with its address, else to the one for all interfaces.
 #[derive(Debug, Default)]
 pub struct HostsOnNode {
-    /// Those of one interface, by its name.
+    /// Host endpoints of one interface, by interface name.
     pub interfaces: BTreeMap<String, HostEndpointId>,
-    /// Those of addresses, by their own names.
+    /// Host endpoints identified by address, by their own names.
     pub addresses: Vec<HostEndpointId>,
-    /// The one of all other interfaces.
+    /// The host endpoint of all other interfaces.
     pub everywhere: Option<HostEndpointId>,
 }
 
-/// A tier with those of its policies that are on a list of an endpoint, in order; one at least.
+/// A tier with those of its policies that are on a list of an endpoint, in order. Has at least one
+/// policy.
 #[derive(Debug, Clone)]
 pub struct ListedTier<'input> {
     /// The tier.
@@ -29,18 +30,18 @@ pub struct ListedTier<'input> {
     pub policies: Vec<&'input Policy>,
 }
 
-/// A tier with those of its pre-DNAT policies, and of their rules, that say what is allowed: none
-/// behind the last Allow.
+/// A tier with those of its pre-DNAT policies and rules that determine what is allowed. Rules after
+/// the last Allow are omitted.
 #[derive(Debug, Clone)]
 pub struct RecheckedTier<'input> {
     /// The tier.
     pub tier: &'input Tier,
-    /// The policies with their rules; one at least.
+    /// The policies with their rules. Has at least one policy.
     pub policies: Vec<(&'input Policy, &'input [Rule])>,
 }
 
 impl HostsOnNode {
-    /// All of them, in the order in which they are asked.
+    /// All host endpoints, in the order in which they are tried.
     pub fn all(&self) -> impl Iterator<Item = HostEndpointId> {
         self.interfaces
             .values()
@@ -51,8 +52,8 @@ impl HostsOnNode {
 }
 
 impl<'input> ResolvedPolicy<'input> {
-    /// The host endpoints of a node. Of several for one place the first by name counts (semantics
-    /// §7.5).
+    /// The host endpoints of a node. If several have the same place, the first by name wins
+    /// (semantics §7.5).
     pub fn hosts_on(&self, node: NodeId) -> HostsOnNode {
         let mut hosts = HostsOnNode::default();
         let name = &*self.inventory.node(node).name;
@@ -62,6 +63,7 @@ impl<'input> ResolvedPolicy<'input> {
         {
             match &host.place {
                 HostPlace::Interface(interface) => {
+                    // Host endpoints are ordered by name, so the first one wins.
                     hosts.interfaces.entry(interface.clone()).or_insert(id);
                 }
                 HostPlace::Addresses => hosts.addresses.push(id),
@@ -74,8 +76,8 @@ impl<'input> ResolvedPolicy<'input> {
         hosts
     }
 
-    /// A list of a host endpoint in one direction: its policies that speak about it, by tier, in
-    /// the order of evaluation.
+    /// A policy list of a host endpoint in one direction: the policies on it that apply to that
+    /// direction, by tier, in order of evaluation.
     pub fn listed(
         &self,
         host: HostEndpointId,
@@ -104,8 +106,8 @@ impl<'input> ResolvedPolicy<'input> {
             .collect()
     }
 
-    /// What pre-DNAT policy of a host endpoint allows, to be asked again behind DNAT: nothing else
-    /// may deny it there. Empty where it allows nothing.
+    /// The pre-DNAT policy of a host endpoint that is evaluated again after DNAT, because nothing
+    /// else may deny what it allows. Empty if it allows nothing.
     pub fn asked_again(&self, host: HostEndpointId) -> Vec<RecheckedTier<'input>> {
         let mut tiers = Vec::new();
         for listed in self
@@ -116,6 +118,8 @@ impl<'input> ResolvedPolicy<'input> {
             let mut policies = Vec::new();
             for policy in listed.policies.into_iter().rev() {
                 let rules = policy.rules(Direction::Ingress).unwrap_or_default();
+                // Going backwards, rules after the last Allow are dropped: evaluating them again
+                // cannot allow anything.
                 let counts = match tiers.is_empty() && policies.is_empty() {
                     true => rules
                         .iter()
@@ -132,12 +136,13 @@ impl<'input> ResolvedPolicy<'input> {
                 policies,
             }));
         }
+        // Back into the order of evaluation.
         tiers.reverse();
 
         tiers
     }
 
-    /// The first policy on a list of a host endpoint, in any direction.
+    /// The first policy on a list of a host endpoint, in either direction.
     fn first_on(&self, host: HostEndpointId, list: PolicyListKind) -> Option<&'input Policy> {
         let lists = Direction::BOTH
             .into_iter()
@@ -146,15 +151,15 @@ impl<'input> ResolvedPolicy<'input> {
     }
 }
 
-/// Lists for packets that do not bear the host's own addresses, or do not bear them yet.
+/// Lists for packets without the host's own address, or without it yet.
 const BEYOND_THE_HOST: [PolicyListKind; 3] = [
     PolicyListKind::Forward,
     PolicyListKind::Untracked,
     PolicyListKind::PreDnat,
 ];
 
-/// Refuses lists that the kernel cannot be told as they are meant, and warns of host endpoints that
-/// no packet meets.
+/// Refuses lists that iptables cannot express, and warns about host endpoints that no packet
+/// reaches.
 pub(super) fn check(resolved: &ResolvedPolicy<'_>, diagnostics: &mut Diagnostics) {
     for (node, _) in resolved.inventory.nodes_with_ids() {
         let hosts = resolved.hosts_on(node);
@@ -196,7 +201,8 @@ fn warn_of_shadowed(
     }
 }
 
-/// What is forwarded bears none of the host's addresses, so that nothing tells whose it is.
+/// Refuses lists beyond the host for a host endpoint without interface. Forwarded packets have none
+/// of its addresses, so nothing identifies it.
 fn refuse_by_address(
     resolved: &ResolvedPolicy<'_>,
     id: HostEndpointId,
@@ -262,9 +268,11 @@ fn refuse_everywhere(
     }
 }
 
-/// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint,
-/// which takes a mark on the packet. We set none, and ask again behind DNAT, in the terms that
-/// connection tracking knows.
+/// Refuses pre-DNAT rules that cannot be evaluated again after DNAT.
+///
+/// In Calico, a packet that pre-DNAT policy allows skips further ingress policy of the host
+/// endpoint. Calico uses a packet mark for this. Palisade sets no mark and evaluates the policy
+/// again after DNAT, on the original destination in conntrack.
 fn refuse_pre_dnat(
     resolved: &ResolvedPolicy<'_>,
     id: HostEndpointId,
@@ -286,6 +294,7 @@ fn refuse_pre_dnat(
         let mut reasons = Family::BOTH
             .into_iter()
             .filter_map(|family| resolved.original_destinations(rule, family).err());
+        // A Log rule allows nothing, so it is not evaluated again.
         if let Some(reason) = reasons.find(|_| rule.action != Action::Log) {
             let message = format!(
                 "rule {} of {} cannot be asked again behind DNAT: it {reason}",
@@ -308,7 +317,7 @@ fn with_rules<'rule>(
     rules.iter().map(move |rule| (policy, rule))
 }
 
-/// Whether anything behind DNAT may deny what arrives at a host endpoint.
+/// Whether any policy after DNAT may deny packets that arrive at a host endpoint.
 fn may_deny_ingress(
     resolved: &ResolvedPolicy<'_>,
     id: HostEndpointId,

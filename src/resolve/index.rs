@@ -1,4 +1,4 @@
-//! Who has which label, and selectors answered from that by set algebra.
+//! An index from labels to objects, which evaluates selectors by set algebra.
 
 use std::{
     borrow::Cow,
@@ -16,17 +16,17 @@ use crate::resolve::{
 };
 use crate::selector::{Expr, LabelTest};
 
-/// Label, value, who has it.
+/// For each label and value, the numbers of the objects that have it.
 pub(super) struct LabelValueIndex<'universe> {
     universe: &'universe SelectorUniverse<'universe>,
     keys: BTreeMap<&'universe str, LabelColumn<'universe>>,
 }
 
-/// One label name.
+/// The entries of one label name.
 #[derive(Default)]
 struct LabelColumn<'universe> {
     values: BTreeMap<&'universe str, Vec<u32>>,
-    /// How many have it.
+    /// Number of objects that have the label.
     count: usize,
     present: OnceLock<Vec<u32>>,
 }
@@ -42,7 +42,8 @@ impl<'universe> LabelValueIndex<'universe> {
         index
     }
 
-    /// Endpoints come first, by symbol, which spares comparing strings for each of them.
+    /// Adds the endpoints before all other objects. They are added by symbol, which avoids
+    /// comparing strings for each of them.
     fn add_endpoints(&mut self) {
         let inventory = self.universe.inventory;
         let mut holders: IndexMap<(Symbol, Symbol), Vec<u32>, FxBuildHasher> = IndexMap::default();
@@ -71,16 +72,18 @@ impl<'universe> LabelValueIndex<'universe> {
         }
     }
 
-    /// Everything that the selector selects, in order.
+    /// All objects that the selector selects, in order.
     pub(super) fn evaluate(&self, expr: &Expr) -> Cow<'_, [u32]> {
         self.select(expr, &self.universe.ids)
     }
 
-    /// The part of `within` that the selector selects.
+    /// The objects in `within` that the selector selects.
     fn select<'list>(&'list self, expr: &Expr, within: &'list [u32]) -> Cow<'list, [u32]> {
         match expr {
             Expr::All | Expr::Global => Cow::Borrowed(within),
             Expr::Label { name, test } => self.select_label(name, test, within),
+            // The operand is evaluated only within the list, so a negation after a rare part is
+            // cheap.
             Expr::Not(operand) => Cow::Owned(difference(within, &self.select(operand, within))),
             Expr::And(parts) => self.select_all(parts, within),
             Expr::Or(parts) => {
@@ -89,9 +92,10 @@ impl<'universe> LabelValueIndex<'universe> {
         }
     }
 
-    /// The rarest part first; each further part looks only at what is left.
+    /// Evaluates the rarest part first. Each further part only filters what is left.
     fn select_all<'list>(&'list self, parts: &[Expr], within: &'list [u32]) -> Cow<'list, [u32]> {
         let mut parts: Vec<&Expr> = parts.iter().collect();
+        // Estimates are cached, because each one walks its part of the tree.
         parts.sort_by_cached_key(|part| self.estimate(part));
         let mut left = Cow::Borrowed(within);
         for part in parts {
@@ -123,6 +127,7 @@ impl<'universe> LabelValueIndex<'universe> {
     }
 
     fn both<'list>(&'list self, ids: &'list [u32], within: &'list [u32]) -> Cow<'list, [u32]> {
+        // A list of all numbers needs no intersection.
         match within.len() == self.universe.ids.len() {
             true => Cow::Borrowed(ids),
             false => Cow::Owned(intersection(ids, within)),
@@ -142,7 +147,7 @@ impl<'universe> LabelValueIndex<'universe> {
         ))
     }
 
-    /// Tests every value of the label, or every member of `within`, whichever are fewer.
+    /// Tests every value of the label, or every object in `within`, whichever is fewer.
     fn with_value_like(&self, name: &str, test: &LabelTest, within: &[u32]) -> Vec<u32> {
         let Some(key) = self.keys.get(name) else {
             return Vec::new();
@@ -175,7 +180,7 @@ impl<'universe> LabelValueIndex<'universe> {
         })
     }
 
-    /// How many a selector selects at most.
+    /// An upper bound for the number of objects that a selector selects.
     fn estimate(&self, expr: &Expr) -> usize {
         match expr {
             Expr::All | Expr::Global | Expr::Not(_) => self.universe.ids.len(),

@@ -1,6 +1,7 @@
 //! Sets of numbers as sorted lists without duplicates.
 
-/// What stands in both. Costs the shorter list, times the logarithm of the gaps in the longer one.
+/// Numbers in both lists. Cost: the length of the shorter list, times the logarithm of the gaps in
+/// the longer one.
 pub(super) fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
     let (few, mut many) = if left.len() <= right.len() {
         (left, right)
@@ -19,7 +20,7 @@ pub(super) fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
     both
 }
 
-/// What stands in the left one only.
+/// Numbers in the left list only.
 pub(super) fn difference(left: &[u32], mut right: &[u32]) -> Vec<u32> {
     let mut kept = Vec::with_capacity(left.len());
     for id in left {
@@ -31,7 +32,7 @@ pub(super) fn difference(left: &[u32], mut right: &[u32]) -> Vec<u32> {
     kept
 }
 
-/// What stands in any of them. The sort finds the ascending runs and merges them.
+/// Numbers in any of the lists. The stable sort detects the ascending runs and merges them.
 pub(super) fn union<List: AsRef<[u32]>>(lists: impl IntoIterator<Item = List>) -> Vec<u32> {
     let mut any: Vec<u32> = Vec::new();
     for list in lists {
@@ -42,8 +43,8 @@ pub(super) fn union<List: AsRef<[u32]>>(lists: impl IntoIterator<Item = List>) -
     any
 }
 
-/// The part of a list that is not below a number: a window is doubled until it reaches far enough,
-/// then searched.
+/// The part of a list from the first number that is at least `least`. Galloping search: doubles a
+/// window until it reaches far enough, then searches inside it.
 fn from(list: &[u32], least: u32) -> &[u32] {
     let mut window = 1;
     while list.get(window - 1).is_some_and(|id| *id < least) {

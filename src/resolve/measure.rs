@@ -1,4 +1,4 @@
-//! Time and memory for a large cluster: `cargo test --release --lib measure -- --ignored
+//! Measures time and memory for a large cluster: `cargo test --release --lib measure -- --ignored
 //! --nocapture`.
 
 use std::{fmt::Write as _, time::Instant};

@@ -1,13 +1,14 @@
-//! Selectors become endpoints, network sets and addresses.
+//! Resolves selectors to endpoints, network sets and addresses.
 //!
-//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`ResolvedPolicy`], which knows who every
-//! selector selects and which policies apply to whom. Absent: changing policy, chains, kernel
-//! names. Later rooms ask for members; they never look at a label.
+//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`ResolvedPolicy`], which contains the members
+//! of every selector and the policies of every endpoint. Absent: changing policy, chains, kernel
+//! names. Later rooms use members and never look at labels.
 //!
-//! Cost, with `L` labels in all, `S` distinct selectors and `R` members of all of them together:
-//! `O(L)` for an index from label to who has it, then for each selector about as many steps as its
-//! rarest part has members, so `O(L + S + R)` where selectors have a rare part, and never policy ×
-//! endpoint. Only a negation by itself, or an `||` of several, costs the whole cluster.
+//! Cost, with `L` labels in total, `S` distinct selectors, and `R` members of all of them together:
+//! `O(L)` for an index from labels to objects, then for each selector about as many steps as its
+//! rarest part has members. This is `O(L + S + R)` if selectors have a rare part, and never
+//! policies × endpoints. Only a negation by itself, or an `||` of several negations, costs the
+//! whole cluster.
 
 mod applied;
 mod hosts;
@@ -33,7 +34,8 @@ use crate::policy::{PolicySet, SelectorDomain};
 use index::LabelValueIndex;
 use universe::SelectorUniverse;
 
-/// Evaluates every selector of the policies, once.
+/// Evaluates every selector of the policies, each once, and reports references to objects that the
+/// input lacks.
 pub fn selectors<'input>(
     policies: &'input PolicySet,
     inventory: &'input Inventory,
@@ -62,8 +64,9 @@ pub fn selectors<'input>(
     resolved
 }
 
-/// The inventory has noted those of endpoints; these are only named by policies, which then apply
-/// to nobody, and network sets.
+/// Notes namespaces that the input lacks and that only policies name. These policies apply to no
+/// pods, though they may select network sets. The inventory already notes the namespaces of
+/// endpoints.
 fn note_unknown_namespaces(
     policies: &PolicySet,
     inventory: &Inventory,
@@ -92,7 +95,7 @@ fn note_unknown_namespaces(
     }
 }
 
-/// A service without backends in the input matches nobody.
+/// Notes services without backends in the input. Rules that name them match nothing.
 fn note_unknown_services(
     policies: &PolicySet,
     inventory: &Inventory,
@@ -123,7 +126,8 @@ fn note_unknown_services(
     }
 }
 
-/// The inventory has noted those that endpoints run as; these are only named by rules.
+/// Notes service accounts that the input lacks and that only rules name. The inventory already
+/// notes those of endpoints.
 fn note_unknown_accounts(
     policies: &PolicySet,
     inventory: &Inventory,
@@ -163,7 +167,8 @@ fn note_unknown_accounts(
     }
 }
 
-/// A profile that is not in the input allows nothing, and neither do those behind it.
+/// Notes profiles that the input lacks. Such a profile allows nothing, and later profiles are not
+/// evaluated.
 fn note_unknown_profiles(
     policies: &PolicySet,
     inventory: &Inventory,

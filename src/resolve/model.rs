@@ -1,4 +1,4 @@
-//! What resolving yields.
+//! Resolved policy.
 
 use std::{fmt, net::IpAddr, sync::OnceLock};
 
@@ -8,7 +8,7 @@ use crate::policy::{HostEndpoint, NetworkSet, PolicyListKind, PolicySet, Selecto
 use crate::resolve::applied::PolicyClasses;
 use crate::selector::Expr;
 
-/// Policies, the cluster, and who is meant by whom.
+/// Policies, the cluster, and the members of every selector.
 #[derive(Debug)]
 pub struct ResolvedPolicy<'input> {
     /// The policies.
@@ -16,28 +16,28 @@ pub struct ResolvedPolicy<'input> {
     /// The cluster.
     pub inventory: &'input Inventory,
     selections: Vec<SelectedEndpoints>,
-    /// IPv4 and IPv6, made when asked for.
+    /// Addresses of each selector, for IPv4 and IPv6. Computed on demand.
     addresses: Vec<[OnceLock<Vec<Cidr>>; 2]>,
-    /// For every selector, the policies that apply to those it selects.
+    /// For each selector, the policies that apply to what it selects.
     places: Vec<Vec<PolicyPosition>>,
     applied: PolicyClasses,
     on_node: Vec<Vec<EndpointId>>,
-    /// Every endpoint's, in order; made when asked for.
+    /// Addresses of all endpoints, in order. Computed on demand.
     endpoint_addresses: OnceLock<Vec<IpAddr>>,
-    /// IPv4 and IPv6, made when asked for.
+    /// Addresses of pods, for IPv4 and IPv6. Computed on demand.
     pub(super) pod_sources: [OnceLock<Vec<Cidr>>; 2],
 }
 
-/// Where a policy stands in a [`PolicySet`].
+/// Position of a policy in a [`PolicySet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyPosition {
-    /// Position of the tier among the tiers.
+    /// Index of the tier.
     pub tier: usize,
-    /// Position of the policy in the tier.
+    /// Index of the policy in the tier.
     pub policy: usize,
 }
 
-/// Who a selector selects.
+/// The objects that a selector selects.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SelectedEndpoints {
     /// Endpoints, in order.
@@ -46,19 +46,19 @@ pub struct SelectedEndpoints {
     pub network_sets: Vec<NetworkSetId>,
     /// Host endpoints, in order.
     pub host_endpoints: Vec<HostEndpointId>,
-    /// Nodes, in order; only of a selector over nodes, which selects nothing else.
+    /// Nodes, in order. Only for a selector over nodes, which selects nothing else.
     pub nodes: Vec<NodeId>,
 }
 
-/// Position of a network set in [`PolicySet::network_sets`].
+/// Index of a network set in [`PolicySet::network_sets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkSetId(u32);
 
-/// Position of a host endpoint in [`PolicySet::host_endpoints`].
+/// Index of a host endpoint in [`PolicySet::host_endpoints`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostEndpointId(u32);
 
-/// Who an id of another policy set selects.
+/// Stand-in for an id from another policy set. Selects nothing.
 static NOBODY: SelectedEndpoints = SelectedEndpoints {
     endpoints: Vec::new(),
     network_sets: Vec::new(),
@@ -95,18 +95,19 @@ impl<'input> ResolvedPolicy<'input> {
         }
     }
 
-    /// Who a selector of the policies selects.
+    /// The objects that a selector selects.
     pub fn members(&self, id: SelectorId) -> &SelectedEndpoints {
         self.selections.get(id.index()).unwrap_or(&NOBODY)
     }
 
-    /// The selectors that say of some policy whom it applies to, and that select this endpoint; in
-    /// order. Endpoints with the same policies get the same list.
+    /// The selectors that select this endpoint and determine the endpoints of some policy, in
+    /// order. Endpoints with the same policies share one list.
     pub fn applied_to(&self, endpoint: EndpointId) -> &[SelectorId] {
         self.applied.to(endpoint)
     }
 
-    /// The policies that apply to the endpoints of this very selector, in the order of evaluation.
+    /// The policies that use exactly this selector to determine their endpoints, in order of
+    /// evaluation.
     pub fn policies_of(&self, selector: SelectorId) -> &[PolicyPosition] {
         self.places.get(selector.index()).map_or(&[], Vec::as_slice)
     }
@@ -116,12 +117,12 @@ impl<'input> ResolvedPolicy<'input> {
         self.on_node.get(node.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// The network set of an id of these policies.
+    /// The network set with an id, or `None` if the id comes from another policy set.
     pub fn network_set(&self, id: NetworkSetId) -> Option<&'input NetworkSet> {
         self.policies.network_sets.get(id.index())
     }
 
-    /// The host endpoint of an id of these policies.
+    /// The host endpoint with an id, or `None` if the id comes from another policy set.
     pub fn host_endpoint(&self, id: HostEndpointId) -> Option<&'input HostEndpoint> {
         self.policies.host_endpoints.get(id.index())
     }
@@ -135,9 +136,10 @@ impl<'input> ResolvedPolicy<'input> {
             .zip(&self.policies.host_endpoints)
     }
 
-    /// The addresses of a family that a selector stands for, as members of a set: endpoints' own
-    /// and network sets' prefixes, in numeric order, each once, and a prefix of length 0 as its two
-    /// halves, since ipset has no `/0`. Made once.
+    /// The addresses that a selector selects in a family, as members of a set: the addresses of
+    /// endpoints and the prefixes of network sets, in numeric order, without duplicates. A prefix
+    /// of length 0 becomes its two halves, because ipset has no `/0`. Computed once per selector
+    /// and family.
     pub fn addresses(&self, id: SelectorId, family: Family) -> &[Cidr] {
         let made = self.addresses.get(id.index()).map(|[v4, v6]| match family {
             Family::V4 => v4,
@@ -145,6 +147,7 @@ impl<'input> ResolvedPolicy<'input> {
         });
 
         made.map_or(&[], |made| {
+            // All nodes use the same cluster-wide addresses, so these are computed once.
             made.get_or_init(|| {
                 self.collect(
                     family,
@@ -156,8 +159,8 @@ impl<'input> ResolvedPolicy<'input> {
         })
     }
 
-    /// As [`ResolvedPolicy::addresses`], with the endpoints of one node only, and no host
-    /// endpoints. Network sets count everywhere.
+    /// Like [`ResolvedPolicy::addresses`], with the endpoints of one node only and without host
+    /// endpoints. Network sets are included on every node.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
         self.collect(
@@ -168,8 +171,9 @@ impl<'input> ResolvedPolicy<'input> {
         )
     }
 
-    /// The addresses of endpoints of any node that lie in a prefix, in order.
+    /// The addresses of endpoints on any node that are in a prefix, in order.
     pub fn endpoint_addresses_in(&self, range: Cidr) -> &[IpAddr] {
+        // Sorted once, so that each prefix is found by binary search.
         let all = self.endpoint_addresses.get_or_init(|| {
             let mut all: Vec<IpAddr> = self
                 .inventory
@@ -188,8 +192,8 @@ impl<'input> ResolvedPolicy<'input> {
             .unwrap_or_default()
     }
 
-    /// Addresses of these endpoints and host endpoints, and of the network sets and nodes of a
-    /// selection.
+    /// Collects the addresses of these endpoints and host endpoints, and of the network sets and
+    /// nodes of a selection.
     fn collect(
         &self,
         family: Family,
@@ -238,7 +242,7 @@ impl<'input> ResolvedPolicy<'input> {
     }
 }
 
-/// A prefix, or the halves of the one that ipset cannot hold.
+/// A prefix, or its two halves if it is a whole family, because ipset cannot hold `/0`.
 fn without_everything(net: Cidr) -> impl Iterator<Item = Cidr> {
     let halves = if net.is_everything() {
         net.halves()
@@ -249,7 +253,7 @@ fn without_everything(net: Cidr) -> impl Iterator<Item = Cidr> {
     halves.into_iter().flatten().chain(whole)
 }
 
-/// What stands in both of two ordered lists, looking up the fewer in the more.
+/// Ids in both of two sorted lists. Looks up the shorter list in the longer one.
 fn common(left: &[EndpointId], right: &[EndpointId]) -> Vec<EndpointId> {
     let (few, many) = if left.len() <= right.len() {
         (left, right)
@@ -286,7 +290,7 @@ fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
 }
 
 impl SelectedEndpoints {
-    /// The nodes whose labels fit. Costs all nodes.
+    /// The nodes whose labels match. Cost: all nodes.
     pub(super) fn of_nodes(expr: &Expr, inventory: &Inventory) -> Self {
         let nodes = inventory
             .nodes_with_ids()
@@ -297,7 +301,7 @@ impl SelectedEndpoints {
         }
     }
 
-    /// The members behind numbers that count endpoints first, network sets after them, and then
+    /// The members with these numbers. The numbers count endpoints first, then network sets, then
     /// host endpoints.
     pub(super) fn from_ids(ids: &[u32], policies: &PolicySet, inventory: &Inventory) -> Self {
         let first_set = inventory.endpoints.len();
@@ -320,29 +324,29 @@ impl SelectedEndpoints {
         }
     }
 
-    /// Whether nobody is selected.
+    /// Whether nothing is selected.
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty() && self.network_sets.is_empty() && self.host_endpoints.is_empty()
     }
 }
 
 impl NetworkSetId {
-    /// Position in [`PolicySet::network_sets`].
+    /// Index in [`PolicySet::network_sets`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl HostEndpointId {
-    /// Position in [`PolicySet::host_endpoints`].
+    /// Index in [`PolicySet::host_endpoints`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl fmt::Display for ResolvedPolicy<'_> {
-    /// Every selector with its members, in the order of the selectors' text; then every endpoint
-    /// with its policies, in the order of evaluation.
+    /// Every selector with its members, ordered by the selectors' text; then every endpoint with
+    /// its policies, in order of evaluation.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut selectors: Vec<(String, SelectorId)> = self
             .policies

@@ -1,6 +1,7 @@
-//! What a rule says of destinations, as the kernel can still be asked once they are translated:
-//! connection tracking keeps the original destination of a connection, and compares it with one
-//! prefix and one range of ports, not with sets.
+//! The destinations of a rule as matches on the original destination.
+//!
+//! After DNAT, conntrack still has the original destination of a connection. A rule can compare it
+//! with one prefix and one range of ports, but not with sets.
 
 use std::fmt;
 
@@ -11,43 +12,43 @@ use crate::policy::{
 };
 use crate::resolve::{ResolvedPolicy, ResolvedPorts};
 
-/// Rules of iptables that a policy rule may take for its destinations.
+/// Maximum number of iptables rules that a policy rule may take for its destinations.
 const ALTERNATIVES: usize = 32;
 
-/// Exceptions in one of them. iptables-nft loads 20 conditions of this sort in one rule, 21 not
-/// (measured, 1.8.9).
+/// Maximum number of exceptions in one of them. iptables-nft loads 20 matches of this kind in one
+/// rule, but not 21 (measured, 1.8.9).
 const EXCEPTIONS: usize = 12;
 
-/// A destination before it was translated: all that is said here holds.
+/// A condition on the original destination. All fields must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginalDestination {
-    /// The prefix it is in.
+    /// The prefix that must contain it.
     pub net: Option<Cidr>,
-    /// The range its port is in.
+    /// The range that must contain its port.
     pub ports: Option<PortRange>,
-    /// The protocol, where a port by name says so.
+    /// The protocol, if a named port implies one.
     pub protocol: Option<Protocol>,
-    /// Prefixes that it is not in.
+    /// Prefixes that must not contain it.
     pub not_nets: Vec<Cidr>,
-    /// Ranges that its port is not in.
+    /// Ranges that must not contain its port.
     pub not_ports: Vec<PortRange>,
 }
 
-/// Why a rule cannot be asked of original destinations.
+/// Why a rule cannot match original destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnaskableReason {
-    /// More alternatives than we make rules of.
+    /// It needs more iptables rules than the limit.
     Alternatives(usize),
-    /// More exceptions than go into one rule.
+    /// It needs more exceptions than fit into one rule.
     Exceptions(usize),
-    /// It excludes ports by name, which are pairs of address and port.
+    /// It excludes named ports, which are pairs of address and port.
     NamedExceptions,
-    /// It names backends of a service.
+    /// It matches backends of a service.
     Service,
 }
 
 impl fmt::Display for UnaskableReason {
-    /// As the end of "… cannot be asked behind DNAT: it ".
+    /// Completes the sentence "… cannot be asked behind DNAT: it ".
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UnaskableReason::Alternatives(count) => {
@@ -68,11 +69,11 @@ impl fmt::Display for UnaskableReason {
 }
 
 impl ResolvedPolicy<'_> {
-    /// The original destinations of a family that fit a rule: one of these; none where the rule
+    /// The original destinations that match a rule in a family, as alternatives. Empty if the rule
     /// cannot match in the family.
     ///
     /// # Errors
-    /// When that is more than the kernel can be asked.
+    /// Returns the reason if iptables cannot express them.
     pub fn original_destinations(
         &self,
         rule: &Rule,
@@ -82,6 +83,8 @@ impl ResolvedPolicy<'_> {
         if !rule.applies_to(family) {
             return Ok(Vec::new());
         }
+        // A backend is a combination of address, protocol and port. conntrack matches cannot look
+        // up a set.
         if peer.service.is_some() {
             return Err(UnaskableReason::Service);
         }
@@ -95,6 +98,8 @@ impl ResolvedPolicy<'_> {
             let not_nets = not_nets
                 .iter()
                 .copied()
+                // Exceptions outside of the prefix have no effect, and each one counts against the
+                // limit.
                 .filter(|not| net.is_none_or(|net| not.contains(net) || net.contains(*not)));
             let not_ports = peer
                 .not_ports
@@ -124,7 +129,7 @@ impl ResolvedPolicy<'_> {
         }
     }
 
-    /// Every pair of prefix and ports that the rule names.
+    /// Every combination of prefix and ports that the rule matches.
     fn alternatives(
         &self,
         rule: &Rule,
@@ -167,7 +172,8 @@ impl ResolvedPolicy<'_> {
         pairs
     }
 
-    /// The prefixes that the positive parts of a side leave; one that is none where they leave all.
+    /// The prefixes that the positive parts of a side allow. Contains a single `None` if they allow
+    /// every address.
     fn nets(&self, peer: &RulePeer, family: Family) -> Vec<Option<Cidr>> {
         let written = match &peer.nets {
             AddressCondition::Any => None,
@@ -203,7 +209,7 @@ impl ResolvedPolicy<'_> {
 }
 
 impl OriginalDestination {
-    /// Whether the exceptions leave anything.
+    /// Whether the exceptions leave any address and port.
     fn is_possible(&self) -> bool {
         let in_net = |net: Cidr| self.not_nets.iter().any(|not| not.contains(net));
         let nowhere = self.not_nets.iter().any(|not| not.is_everything());
@@ -227,8 +233,10 @@ fn unless_everything(net: Cidr) -> Option<Cidr> {
     (!net.is_everything()).then_some(net)
 }
 
-/// Prefixes without those that another one holds.
+/// Prefixes without those that another one contains.
 fn widest(mut nets: Vec<Cidr>) -> Vec<Cidr> {
+    // A containing prefix sorts directly before everything that it contains, so comparing with the
+    // last kept prefix suffices.
     nets.sort_unstable_by_key(|net| (net.address(), net.prefix()));
     let mut kept: Vec<Cidr> = Vec::with_capacity(nets.len());
     for net in nets {
@@ -239,7 +247,7 @@ fn widest(mut nets: Vec<Cidr>) -> Vec<Cidr> {
     kept
 }
 
-/// What is in a prefix of either list. Of two prefixes that meet, one holds the other.
+/// The intersection of two lists of prefixes. If two prefixes overlap, one contains the other.
 fn common(left: &[Cidr], right: &[Cidr]) -> Vec<Cidr> {
     let pair = |left: Cidr, right: Cidr| match (left.contains(right), right.contains(left)) {
         (true, _) => Some(right),

@@ -1,4 +1,4 @@
-//! Whose ports are meant by name.
+//! Resolution of named ports.
 
 use std::net::IpAddr;
 
@@ -7,22 +7,23 @@ use crate::net::{Cidr, Family, Protocol};
 use crate::policy::PeerSelection;
 use crate::resolve::ResolvedPolicy;
 
-/// Ports by name of endpoints that a selector selects.
+/// Named ports of the endpoints that a selector selects.
 #[derive(Debug, Clone, Copy)]
 pub struct ResolvedPorts<'rule> {
     /// The names.
     pub names: &'rule [String],
-    /// The rule's protocol; none for any.
+    /// The rule's protocol, or `None` for any.
     pub protocol: Option<Protocol>,
-    /// Whose ports.
+    /// The endpoints whose ports are meant.
     pub selected: PeerSelection,
-    /// Only pods of this node; without it pods of all nodes, and host endpoints.
+    /// Restricts the result to pods of this node. `None` includes pods of all nodes, and host
+    /// endpoints.
     pub node: Option<NodeId>,
 }
 
 impl ResolvedPolicy<'_> {
-    /// The addresses of a family with the protocols and ports that endpoints give the names to; in
-    /// order, each once.
+    /// The addresses of a family with the protocols and ports to which endpoints give the names, in
+    /// order, without duplicates.
     pub fn named_ports(
         &self,
         wanted: &ResolvedPorts<'_>,

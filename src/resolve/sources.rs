@@ -1,10 +1,10 @@
-//! The addresses that are pods' own, as far as the input tells.
+//! The addresses that belong to pods, as far as the input determines them.
 //!
-//! In: the inventory. Out: prefixes for the sets of source validation. A pod range stands for all
-//! its addresses, so that the pods in it need not be listed.
+//! In: the inventory. Out: prefixes for the sets of source validation. A pod range includes all of
+//! its addresses, so its pods need not be listed.
 //!
-//! Cost: the set of the cluster is made once for all nodes; that of a node takes as long as its own
-//! ranges and endpoints are many.
+//! Cost: the set of the cluster is computed once for all nodes. The set of a node takes time
+//! proportional to its own ranges and endpoints.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use crate::net::{Cidr, Family, merge_prefixes};
 use crate::resolve::ResolvedPolicy;
 
 impl ResolvedPolicy<'_> {
-    /// The sources that are pods' in the whole cluster: the pod ranges of all nodes, merged, and
-    /// the endpoints outside of them. In order, each once, and never a whole family.
+    /// The source addresses of pods in the whole cluster: the pod ranges of all nodes, merged, and
+    /// the endpoints outside of them. In order, without duplicates, and never a whole family.
     pub fn pod_sources(&self, family: Family) -> &[Cidr] {
         let [v4, v6] = &self.pod_sources;
         let made = match family {
@@ -34,8 +34,8 @@ impl ResolvedPolicy<'_> {
         })
     }
 
-    /// The sources that are this node's pods': its pod ranges, merged, and its endpoints outside of
-    /// them, whose addresses may lie in a range of another node.
+    /// The source addresses of pods on this node: its pod ranges, merged, and its endpoints outside
+    /// of them, whose addresses may be in another node's range.
     pub fn pod_sources_of(&self, node: NodeId, family: Family) -> Vec<Cidr> {
         let ranges = self.inventory.node(node).pod_ranges.iter().copied();
         let endpoints = self
@@ -50,7 +50,7 @@ impl ResolvedPolicy<'_> {
     }
 }
 
-/// Ranges of a family, and addresses outside of them.
+/// Ranges of a family, and the addresses outside of them.
 fn sources(
     family: Family,
     ranges: impl Iterator<Item = Cidr>,

@@ -89,7 +89,7 @@ fn policy(name: &str, applies_to: SelectorId) -> Policy {
     }
 }
 
-/// The names of everybody that a selector selects.
+/// The names of all objects that a selector selects.
 fn names(resolved: &ResolvedPolicy<'_>, id: SelectorId) -> Vec<String> {
     let selection = resolved.members(id);
     let endpoints = selection
@@ -140,7 +140,7 @@ fn sets() -> Vec<NetworkSet> {
     ]
 }
 
-/// Selectors, and what each selects of the cluster.
+/// Selectors, and the objects of the cluster that each selects.
 const SELECTED: &[(&str, &[&str])] = &[
     (
         "all()",
@@ -364,23 +364,23 @@ pod prod/web on a
 
 type LabelMap = BTreeMap<String, String>;
 
-/// A cluster as a table, from which the expected labels are worked out by hand.
+/// A cluster as a table, from which the test computes the expected labels independently.
 #[derive(Debug, Clone)]
 struct Table {
-    /// Labels of the namespaces `n0`, `n1` …; none is a namespace that is not in the input.
+    /// Labels of the namespaces `n0`, `n1` …; `None` is a namespace that the input lacks.
     namespaces: Vec<Option<LabelMap>>,
     /// Labels of the service accounts `a0`, `a1` … of every namespace.
     accounts: Vec<Vec<Option<LabelMap>>>,
     /// Namespace, service account, own labels.
     pods: Vec<(usize, usize, LabelMap)>,
-    /// Namespace or none, own labels.
+    /// Namespace if any, and own labels.
     sets: Vec<(Option<usize>, LabelMap)>,
 }
 
 const NAMES: [&str; 4] = ["a", "b", "pcns.a", "pcsa.b"];
 const VALUES: [&str; 5] = ["", "x", "y", "xy", "yx"];
 
-/// Names that selectors ask for: those that are given, those that Calico sets, and one that nobody
+/// Label names for selectors: those in the cluster, those that Calico sets, and one that no object
 /// has.
 const ASKED: [&str; 13] = [
     "unique",
@@ -425,7 +425,8 @@ fn tables() -> impl Strategy<Value = Table> {
     )
 }
 
-/// Then a label has more values than most selections have members, as names of pods do.
+/// The label then has more values than most selections have members, like a label with the pod's
+/// name.
 fn each_with_a_label_of_its_own(
     mut pods: Vec<(usize, usize, LabelMap)>,
 ) -> Vec<(usize, usize, LabelMap)> {
@@ -502,8 +503,8 @@ impl Table {
         read(&objects).0
     }
 
-    /// The labels of a pod, as semantics §3.1 words it: look in the own ones first, then in each
-    /// parent.
+    /// The labels of a pod, by the definition in semantics §3.1: its own labels first, then those
+    /// of each parent.
     fn of_pod(&self, number: usize) -> LabelMap {
         let (namespace, account, own) = &self.pods[number];
         let mut labels = LabelMap::new();

@@ -1,4 +1,4 @@
-//! Everything that a selector can select, numbered: endpoints first, then network sets, then host
+//! All objects that a selector can select, numbered: endpoints first, then network sets, then host
 //! endpoints.
 
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use crate::inventory::{EndpointId, Inventory};
 use crate::policy::PolicySet;
 use crate::selector::{LabelTest, Labels};
 
-/// Endpoints, network sets and host endpoints with the labels that count.
+/// Endpoints, network sets and host endpoints with their effective labels.
 pub(super) struct SelectorUniverse<'input> {
     pub(super) inventory: &'input Inventory,
-    /// Effective labels of the network sets, then those of the host endpoints, in the order of the
-    /// policy set.
+    /// Effective labels of the network sets, then of the host endpoints, in the order of the policy
+    /// set.
     pub(super) sets: Vec<BTreeMap<String, String>>,
-    /// Every number.
+    /// All numbers, in order.
     pub(super) ids: Vec<u32>,
 }
 
@@ -42,7 +42,7 @@ impl<'input> SelectorUniverse<'input> {
         self.inventory.endpoints.len()
     }
 
-    /// Whether a label of one of them passes a test.
+    /// Whether the value of a label of an object passes a test.
     pub(super) fn passes(&self, id: u32, name: &str, test: &LabelTest) -> bool {
         match (id as usize).checked_sub(self.first_set()) {
             Some(set) => test.holds(
