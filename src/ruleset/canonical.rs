@@ -1,4 +1,4 @@
-//! What a rule says, however a tool prints it.
+//! Compares rules by meaning, in whatever form a tool prints them.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use crate::net::{Cidr, Protocol};
 use crate::ruleset::RuleText;
 use crate::ruleset::rule::TEXT_OPTIONS;
 
-/// One thing that a rule says: an option and its value, in one form of all that mean the same.
+/// One option of a rule with its value, in a canonical form: equal meanings have equal forms.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RuleOption {
     option: String,
@@ -14,14 +14,14 @@ struct RuleOption {
     value: String,
 }
 
-/// How values of an option are printed otherwise than they were written.
+/// How the printed value of an option may differ from the written one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OptionForm {
-    /// Never.
+    /// Not at all.
     Plain,
-    /// With or without the length of the prefix, or as a mask.
+    /// With or without a prefix length, or with a mask.
     Address,
-    /// By number, as a range or one port, in any order.
+    /// By number, as a range or a single port, in any order.
     Ports,
     /// In any order.
     List,
@@ -29,12 +29,12 @@ enum OptionForm {
     Icmp,
     /// By number or by name.
     Protocol,
-    /// By another unit of time.
+    /// In another unit of time.
     Rate,
 }
 
-/// What a rule of ours may say. Values of other options, which only templates of a user's own can
-/// have, are not looked at.
+/// Options that Palisade's rules use. The values of other options, which only a user's templates
+/// contain, are not compared.
 const OPTIONS: [(&str, OptionForm); 18] = [
     ("-s", OptionForm::Address),
     ("-d", OptionForm::Address),
@@ -77,7 +77,8 @@ const OTHER_NAMES: [(&str, &str); 17] = [
     ("--syn", "--tcp-flags"),
 ];
 
-/// Matches that ask nothing without an option: `-m` loads them, and may stand there or not.
+/// Matches that test nothing without an option. `-m` only loads them, so it may be present or
+/// absent.
 const SILENT_MATCHES: [&str; 12] = [
     "comment",
     "set",
@@ -93,7 +94,7 @@ const SILENT_MATCHES: [&str; 12] = [
     "icmp6",
 ];
 
-/// What says nothing more than its lack, and is left out by the tools.
+/// Options that mean the same as their absence. The tools omit them.
 const NOTHING: [(&str, &str); 9] = [
     ("-s", "0.0.0.0/0"),
     ("-s", "::/0"),
@@ -106,12 +107,12 @@ const NOTHING: [(&str, &str); 9] = [
     ("--limit-burst", "5"),
 ];
 
-/// The target that means something else with other options. What options of LOG and the like say is
-/// no matter of policy.
+/// The target whose options change the verdict. Options of other targets, such as LOG, do not
+/// affect policy.
 const TARGET_WITH_OPTIONS: &str = "CT";
 
-/// Names of protocols in /etc/protocols, beside those that we write. Some hosts have others, which
-/// may stand for any other number.
+/// Protocol names in /etc/protocols, besides those that Palisade writes. Some hosts have more
+/// names, which may mean any other number.
 const PROTOCOL_NAMES: [(&str, &str); 20] = [
     ("ipv6-icmp", "58"),
     ("igmp", "2"),
@@ -135,13 +136,13 @@ const PROTOCOL_NAMES: [(&str, &str); 20] = [
     ("l2tp", "115"),
 ];
 
-/// Seconds in units of time, by what their words begin with.
+/// Seconds of the units of time, by prefixes of their names.
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", DAY)];
 const DAY: u64 = 86_400;
 
 impl RuleText {
-    /// Whether a rule that was read back can be this one, which was written, in the tools' own way
-    /// of printing: it says all that this one says, and nothing more.
+    /// Returns whether a rule that was read back can be this written rule, in the tools' form: it
+    /// has the same options and no others.
     pub fn is_printed_as(&self, read: &RuleText) -> bool {
         let [wrote, read] = [self, read].map(RuleText::sayings);
         wrote.len() == read.len()
@@ -151,7 +152,7 @@ impl RuleText {
                 .all(|(wrote, read)| wrote.is_printed_as(read))
     }
 
-    /// All that it says, in one order.
+    /// Returns all options in canonical form, sorted.
     fn sayings(&self) -> Vec<RuleOption> {
         let words = self.split_words();
         let mut words = words.iter().map(Cow::as_ref).peekable();
@@ -173,6 +174,7 @@ impl RuleText {
             } else {
                 Vec::new()
             };
+            // Options of other kinds take all words up to the next option.
             while let Some(value) =
                 words.next_if(|next| !takes_one && *next != "!" && !next.starts_with('-'))
             {
@@ -184,13 +186,14 @@ impl RuleText {
             is_negated = false;
         }
 
+        // The tools print options in their own order.
         sayings.sort_unstable();
         sayings
     }
 }
 
 impl RuleOption {
-    /// Of an option; none where it says nothing.
+    /// Returns an option, or `None` if it means the same as its absence.
     fn new(option: &str, sort: Option<OptionForm>, is_negated: bool, value: &str) -> Option<Self> {
         let value = match (sort, option) {
             (Some(sort), _) => sort.level(value),
@@ -214,6 +217,8 @@ impl RuleOption {
         self == read
             || (&self.option, self.is_negated) == (&read.option, read.is_negated)
                 && match self.option.as_str() {
+                    // A name that is not in our table may mean any number except one with a
+                    // universal name.
                     "-p" => {
                         has_name(self) != has_name(read)
                             && [self, read].iter().all(|saying| !is_named(&saying.value))
@@ -227,7 +232,7 @@ impl RuleOption {
 }
 
 impl OptionForm {
-    /// The one form of a value.
+    /// Returns the canonical form of a value.
     fn level(self, value: &str) -> String {
         match self {
             OptionForm::Plain | OptionForm::Icmp => value.to_owned(),
@@ -236,6 +241,7 @@ impl OptionForm {
             }
             OptionForm::Ports => {
                 sorted(value.split(',').map(|ports| match ports.split_once(':') {
+                    // A range of one port is that port.
                     Some((first, last)) if first == last => first,
                     Some(_) | None => ports,
                 }))
@@ -255,7 +261,7 @@ fn sorted<'text>(parts: impl Iterator<Item = &'text str>) -> String {
     parts.join(",")
 }
 
-/// The number of a protocol, or its name where that is not known to us.
+/// Returns a protocol's number, or its name if the number is unknown.
 fn protocol(value: &str) -> String {
     let named = PROTOCOL_NAMES
         .iter()
@@ -266,12 +272,12 @@ fn protocol(value: &str) -> String {
         .unwrap_or_else(|| value.to_owned())
 }
 
-/// Whether it is the number of a protocol that has one name on all hosts.
+/// Returns whether this is the number of a protocol that has the same name on all hosts.
 fn is_named(number: &str) -> bool {
     Protocol::from_keyword(number).is_some_and(|protocol| protocol.keyword() != number)
 }
 
-/// How often a day `10/second` is.
+/// Converts a rate such as `10/second` to a number per day.
 fn rate(value: &str) -> Option<u64> {
     let (count, unit) = value.split_once('/')?;
     let (_, seconds) = UNITS.iter().find(|(begin, _)| unit.starts_with(begin))?;

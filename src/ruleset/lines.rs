@@ -1,9 +1,9 @@
-//! The lines of what `iptables-save` prints.
+//! Splits the output of `iptables-save` into lines.
 
 use crate::ruleset::rule::TEXT_OPTIONS;
 
-/// The lines of a table's text, with the number of each, from 1. A rule with newlines in its
-/// comment is one line.
+/// Returns the lines of a table's text with their numbers, from 1. A rule whose comment contains
+/// newlines is one line.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut rest, mut next) = (text, 1);
     std::iter::from_fn(move || {
@@ -15,8 +15,8 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// How long the first line is, its newline included. Where a quotation does not end, that is up to
-/// the first newline.
+/// Returns the length of the first line with its newline. An unterminated quotation ends at the
+/// first newline.
 fn length(text: &str) -> usize {
     let first = behind_newline(text, 0);
     let (mut end, mut from) = (first, 0);
@@ -27,6 +27,7 @@ fn length(text: &str) -> usize {
     {
         let begin = from + mark;
         from = begin + 1;
+        // Only the values of these options can contain newlines.
         if text.get(..begin).is_some_and(is_before_text) {
             let Some(length) = text.get(from..).and_then(quoted) else {
                 return first;
@@ -43,7 +44,7 @@ fn length(text: &str) -> usize {
     end
 }
 
-/// Whether a text in quotes follows, in which a newline ends no line.
+/// Returns whether quoted text follows, in which a newline does not end the line.
 fn is_before_text(before: &str) -> bool {
     before
         .strip_suffix(' ')
@@ -56,7 +57,7 @@ fn behind_newline(text: &str, from: usize) -> usize {
         .map_or(text.len(), |newline| from + newline + 1)
 }
 
-/// How long a quotation is, without the mark that ends it.
+/// Returns the length of a quotation without its closing quote, or `None` if it is unterminated.
 fn quoted(text: &str) -> Option<usize> {
     let mut is_escaped = false;
     text.bytes().position(|byte| {

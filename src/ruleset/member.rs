@@ -1,29 +1,29 @@
-//! Types of sets and their members.
+//! Set types and set members.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::net::{Cidr, Family, Protocol};
 
-/// The types of sets that palisade makes.
+/// The set types that Palisade creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetKind {
     /// `hash:net`.
     Nets(Family),
     /// `hash:ip,port`.
     Services(Family),
-    /// `bitmap:port` of all ports.
+    /// `bitmap:port` with all ports.
     Ports,
 }
 
-/// A member of a set. Its order is the one that scripts list members in.
+/// A member of a set. The order is the order of members in scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ParsedMember {
-    /// Of `hash:net`: a prefix, and whether it is an exception (`nomatch`).
+    /// Member of `hash:net`: a prefix, and whether it is an exception (`nomatch`).
     Net(Cidr, bool),
-    /// Of `hash:ip,port`.
+    /// Member of `hash:ip,port`.
     Service(IpAddr, Protocol, u16),
-    /// Of `bitmap:port`.
+    /// Member of `bitmap:port`.
     Port(u16),
 }
 
@@ -37,8 +37,8 @@ impl SetKind {
         SetKind::Ports,
     ];
 
-    /// Takes the members that one `add` line means: a range of ports is as many as it has. None
-    /// where the line is not for this type.
+    /// Parses one `add` line and appends its members. A port range yields one member per port.
+    /// Returns `None` if the line does not fit this type.
     pub(super) fn parse_member(
         self,
         word: &str,
@@ -55,7 +55,7 @@ impl SetKind {
         Some(())
     }
 
-    /// The one member that a word means; none where it is not for this type.
+    /// Parses one member. Returns `None` if it does not fit this type.
     pub(super) fn member(self, word: &str, is_exception: bool) -> Option<ParsedMember> {
         match self {
             SetKind::Nets(family) => {
@@ -68,7 +68,7 @@ impl SetKind {
         }
     }
 
-    /// The type as `create` takes it.
+    /// Returns the type and family as arguments of `create`.
     pub(super) fn type_name(self) -> &'static str {
         match self {
             SetKind::Nets(Family::V4) => "hash:net family inet",
@@ -81,7 +81,8 @@ impl SetKind {
 }
 
 impl ParsedMember {
-    /// The prefix that the member stands for; none for ports, which stand for all addresses.
+    /// Returns the prefix of the member's addresses, or `None` for a port, which matches all
+    /// addresses.
     pub fn net(self) -> Option<Cidr> {
         match self {
             ParsedMember::Net(net, _) => Some(net),
@@ -91,7 +92,7 @@ impl ParsedMember {
     }
 }
 
-/// As `add` takes it behind the name of the set.
+/// Formats the member as `add` takes it after the name of the set.
 impl fmt::Display for ParsedMember {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,8 +114,8 @@ fn net(word: &str) -> Option<Cidr> {
     }
 }
 
-/// `10.0.0.1,tcp:80`. ipset prints `ipv6-icmp` and the like by names of its own, none of which
-/// palisade writes.
+/// Parses `10.0.0.1,tcp:80`. `ipset` has its own names for `ipv6-icmp` and others, none of which
+/// Palisade writes.
 fn service(word: &str, family: Family) -> Option<ParsedMember> {
     let (address, service) = word.split_once(',')?;
     let (protocol, port) = service.split_once(':')?;

@@ -1,14 +1,14 @@
-//! Scripts by their parts: sets and members, tables, chains, rules and hooks.
+//! Parses scripts into sets and members, tables, chains, rules and hooks.
 //!
-//! In: the text that `ipset restore` and `iptables-restore` take, whether palisade wrote it or
-//! `ipset save` and `iptables-save` did. Out: [`ParsedSets`] and [`ParsedTable`]s, which can be
-//! compared and written again. What is not ours is kept apart: a name is ours when it begins with
-//! [`PREFIX`]. Absent: what rules mean, files, and the kernel.
+//! In: the input of `ipset restore` and `iptables-restore`, as written by Palisade or by `ipset
+//! save` and `iptables-save`. Out: [`ParsedSets`] and [`ParsedTable`]s, which can be compared and
+//! written again. Foreign objects are kept apart: a name is Palisade's if it begins with
+//! [`PREFIX`]. Absent: the meaning of rules, files, and the kernel.
 //!
-//! Text that ends before its end (a table without `COMMIT`) is an error and never "nothing":
-//! iptables-save has printed half a table and exited with 0 (projectcalico/felix#2501).
+//! Truncated text (a table without `COMMIT`) is an error, never "nothing": iptables-save has
+//! printed half a table and exited with 0 (projectcalico/felix#2501).
 //!
-//! Cost: linear in the text, and a sort of each set's members.
+//! Cost: linear in the text, plus a sort of each set's members.
 
 mod checked;
 mod lines;
@@ -30,10 +30,10 @@ pub use tables::{
     HookRule, KernelChain, ParsedTable, RulePosition, TableError, TableId, TableKind,
 };
 
-/// What every name of ours begins with.
+/// Prefix of all names that Palisade gives in the kernel.
 pub const PREFIX: &str = "pal-";
 
-/// Whether a set or a chain is ours, by its name.
+/// Returns whether a set or chain is Palisade's, by its name.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX)
 }

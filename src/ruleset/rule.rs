@@ -1,50 +1,50 @@
-//! Rules as the tools write them.
+//! Rules in the form of the tools.
 
 use std::borrow::Cow;
 
-/// A rule: all that stands behind `-A chain` or `-I chain 1`.
+/// A rule: the text after `-A chain` or `-I chain 1`.
 ///
-/// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that
-/// [`RuleText::words`] levels for all that palisade writes; what else they do to it, only its
-/// writer's memory can tell.
+/// Equality compares the text. The tools may print a rule differently from how it was written.
+/// [`RuleText::split_words`] removes these differences for all rules that Palisade writes. Other
+/// differences are known only from the writer's `PrintCache`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleText {
     text: String,
-    /// How often it matched, where the text says so (`iptables-save -c`).
+    /// Match counters, if the text contains them (`iptables-save -c`).
     pub counters: Option<RuleCounters>,
 }
 
 /// How often a rule matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RuleCounters {
-    /// Packets.
+    /// Number of packets.
     pub packets: u64,
-    /// Bytes, IP headers included.
+    /// Number of bytes, including IP headers.
     pub bytes: u64,
 }
 
-/// Where a rule sends packets.
+/// The chain or target to which a rule sends packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleJump<'rule> {
-    /// `-j`: to a chain, or to a target such as ACCEPT.
+    /// `-j`: jump to a chain, or to a target such as ACCEPT.
     Jump(&'rule str),
-    /// `-g`.
+    /// `-g`: go to a chain.
     Goto(&'rule str),
 }
 
-/// A rule's question to a set.
+/// A rule's match on a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetMatch<'rule> {
-    /// The set.
+    /// The set's name.
     pub set: &'rule str,
-    /// Whether the rule is for packets that are not in it.
+    /// Whether the rule matches packets that are not in the set.
     pub is_negated: bool,
     /// Sides of the packet, the address's first: `src`, or `dst,dst`.
     pub sides: &'rule str,
 }
 
 impl<'rule> RuleJump<'rule> {
-    /// The chain, or the target.
+    /// Returns the chain or target.
     pub fn chain(self) -> &'rule str {
         match self {
             RuleJump::Jump(chain) | RuleJump::Goto(chain) => chain,
@@ -52,7 +52,7 @@ impl<'rule> RuleJump<'rule> {
     }
 }
 
-/// Options whose value the tools print otherwise: the option, our word, and theirs.
+/// Values that the tools print differently: option, written value, printed value.
 const PRINTED: [(&str, &str, &str); 2] = [
     ("-p", "icmpv6", "ipv6-icmp"),
     ("--limit", "10/second", "10/sec"),
@@ -61,17 +61,17 @@ const PRINTED: [(&str, &str, &str); 2] = [
 /// The option whose value is a set.
 const MATCH_SET: &str = "--match-set";
 
-/// Options that the tools print before all others, whatever the order in which they were written.
+/// Options that the tools print before all others, in whatever order they were written.
 const FIRST_OPTIONS: [&str; 5] = ["-s", "-d", "-i", "-o", "-p"];
 
-/// Options whose value may be any text, which the tools print in quotes, as it is.
+/// Options whose value is free text, which the tools print unchanged in quotes.
 pub(super) const TEXT_OPTIONS: [&str; 3] = ["--comment", "--log-prefix", "--nflog-prefix"];
 
-/// Options whose value is an address; the tools print the length of the prefix always.
+/// Options whose value is an address. The tools always print the prefix length.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
 
 impl RuleText {
-    /// A rule of its text.
+    /// Creates a rule from its text, without counters.
     pub fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -79,18 +79,19 @@ impl RuleText {
         }
     }
 
-    /// The text, as it was read.
+    /// Returns the text as it was read.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The words, without quotes, each as the tools print it, those first that may stand in any
-    /// order. Two rules with the same words do the same.
+    /// Returns the words without quotes, each as the tools print it, with the options that may be
+    /// in any order first and sorted. Rules with equal words do the same.
     pub fn split_words(&self) -> Vec<Cow<'_, str>> {
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         let mut words = self.each_word();
         while let Some(word) = words.next() {
             let mut group = vec![word];
+            // A negation belongs to the option after it.
             group.extend(if group == ["!"] { words.next() } else { None });
             let option = group.last().cloned().unwrap_or_default();
             let is_first = FIRST_OPTIONS.contains(&option.as_ref());
@@ -102,18 +103,20 @@ impl RuleText {
             if is_first { &mut first } else { &mut rest }.push(group);
         }
 
+        // The order of these options has no meaning, and the tools change it.
         first.sort_unstable();
         first.into_iter().chain(rest).flatten().collect()
     }
 
-    /// Whether the words are the same. Most often the texts are, and then no word is looked at.
+    /// Returns whether the words are equal. The texts usually are, and then the words are not
+    /// compared.
     pub fn does_same(&self, other: &RuleText) -> bool {
         self.text == other.text
             || self.each_word().eq(other.each_word())
             || self.split_words() == other.split_words()
     }
 
-    /// The sets that it looks into.
+    /// Returns the names of the sets that the rule references.
     pub fn sets(&self) -> Vec<&str> {
         self.spots()
             .into_iter()
@@ -121,8 +124,9 @@ impl RuleText {
             .collect()
     }
 
-    /// What it asks of sets.
+    /// Returns the rule's matches on sets.
     pub fn looks(&self) -> Vec<SetMatch<'_>> {
+        // Most rules have no set match, and splitting into words is the costly part.
         if !self.has_sets() {
             return Vec::new();
         }
@@ -143,7 +147,7 @@ impl RuleText {
         options.map(look).collect()
     }
 
-    /// The same rule with other sets in it.
+    /// Returns the rule with other set names.
     #[must_use]
     pub fn with_sets(&self, name: impl Fn(&str) -> String) -> Self {
         let mut text = String::with_capacity(self.text.len());
@@ -161,7 +165,7 @@ impl RuleText {
         }
     }
 
-    /// Its comment, empty where it has none.
+    /// Returns the comment. Empty if there is none.
     pub fn comment(&self) -> String {
         let mut behind = split(&self.text)
             .skip_while(|word| word != "--comment")
@@ -169,7 +173,7 @@ impl RuleText {
         behind.next().map_or_else(String::new, Cow::into_owned)
     }
 
-    /// Where it sends packets.
+    /// Returns the chain or target to which the rule sends packets, or `None` if it has no target.
     pub fn leads(&self) -> Option<RuleJump<'_>> {
         let (mut leads, mut option) = (None, "");
         for (from, to) in places(&self.text) {
@@ -194,12 +198,13 @@ impl RuleText {
         })
     }
 
-    /// False only where it surely asks no set: the words may stand in a comment.
+    /// Returns false only if the rule certainly has no set match. The words may be part of a
+    /// comment.
     fn has_sets(&self) -> bool {
         self.text.contains(MATCH_SET)
     }
 
-    /// Where names of sets stand in the text.
+    /// Returns the byte ranges of set names in the text.
     fn spots(&self) -> Vec<(usize, usize)> {
         if !self.has_sets() {
             return Vec::new();
@@ -213,7 +218,7 @@ impl RuleText {
     }
 }
 
-/// The value of an option, as the tools print it.
+/// Returns the value of an option as the tools print it.
 fn printed<'text>(option: &str, value: Cow<'text, str>) -> Cow<'text, str> {
     if let Some(row) = PRINTED.iter().find(|row| row.0 == option && row.1 == value) {
         return Cow::Borrowed(row.2);
@@ -227,7 +232,7 @@ fn printed<'text>(option: &str, value: Cow<'text, str>) -> Cow<'text, str> {
     }
 }
 
-/// The words of a line, without quotes.
+/// Splits a line into words without quotes.
 fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let word = move |(from, to): (usize, usize)| {
         let word = text.get(from..to).unwrap_or_default();
@@ -243,8 +248,8 @@ fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     places(text).map(word)
 }
 
-/// Where the words of a line begin and end, quotes included: iptables-restore's
-/// `add_param_to_argv`.
+/// Returns the byte ranges of the words of a line, including quotes. Follows `add_param_to_argv` of
+/// iptables-restore.
 fn places(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     let mut next = 0;
 
@@ -259,6 +264,7 @@ fn places(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
             .iter()
             .position(|byte| {
                 let is_gap = *byte == b' ' && !is_quoted;
+                // A quotation may begin anywhere in a word.
                 is_quoted ^= *byte == b'"' && !is_escaped;
                 is_escaped = *byte == b'\\' && !is_escaped;
                 is_gap

@@ -1,4 +1,4 @@
-//! The text for `ipset restore`, and of `ipset save`.
+//! Text of `ipset restore` and `ipset save`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,37 +6,38 @@ use std::fmt;
 use crate::net::{Family, SetSize};
 use crate::ruleset::{ParsedMember, SetKind, is_ours};
 
-/// Our sets, by name.
+/// Palisade's sets, by name.
 pub type ParsedSets = BTreeMap<String, ParsedSet>;
 
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedSet {
-    /// Its type and family; none where it is of a type that palisade does not make, or has options
-    /// that it does not give.
+    /// Type and family. `None` if Palisade does not create this type, or if the set has options
+    /// that Palisade does not use.
     pub kind: Option<SetKind>,
-    /// Buckets at its creation; the kernel makes more as the set grows. 0 for types without.
+    /// Number of buckets at creation; the kernel adds buckets as the set grows. 0 for types without
+    /// buckets.
     pub hashsize: u32,
-    /// The most members it takes; 0 for types that take all there can be.
+    /// Maximum number of members. 0 for types that can hold all possible members.
     pub maxelem: u32,
-    /// Its members, sorted, each once.
+    /// Members, sorted and without duplicates.
     pub members: Vec<ParsedMember>,
 }
 
-/// A line that is none of a script for ipset.
+/// A line that does not belong in a script for ipset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetError {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub problem: String,
 }
 
-/// Options of `create` that newer versions of ipset print and that say nothing about the members.
+/// Options of `create` that newer versions of ipset print and that do not affect the members.
 const IGNORED_OPTIONS: [&str; 2] = ["bucketsize", "initval"];
 
 impl ParsedSet {
-    /// The size that it is created in.
+    /// Returns the size with which the set is created.
     pub fn size(&self) -> SetSize {
         SetSize {
             hashsize: self.hashsize,
@@ -44,11 +45,10 @@ impl ParsedSet {
         }
     }
 
-    /// Reads our sets of a script; lines about others are left out.
+    /// Reads Palisade's sets from a script, and skips lines about other sets.
     ///
     /// # Errors
-    /// The first line that is not one of `create` or `add`, or that has a member its set cannot
-    /// have.
+    /// The first line that is not `create` or `add`, or whose member does not fit its set.
     pub fn read(text: &str) -> Result<ParsedSets, SetError> {
         let mut reader = SetReader::default();
         for (number, line) in (1..)
@@ -63,6 +63,7 @@ impl ParsedSet {
 
         let mut sets = reader.finish();
         for set in sets.values_mut() {
+            // `ipset save` lists the members of a hash in bucket order.
             set.members.sort_unstable();
             set.members.dedup();
         }
@@ -70,13 +71,14 @@ impl ParsedSet {
         Ok(sets)
     }
 
-    /// Whether the other can take this one's members and be asked the same way. The kernel's `swap`
-    /// asks for no more.
+    /// Returns whether the other set can hold the same members and is matched the same way. The
+    /// kernel's `swap` requires no more.
     pub fn is_like(&self, other: &ParsedSet) -> bool {
         self.kind.is_some() && self.kind == other.kind
     }
 
-    /// The line that makes it, without members, under a name.
+    /// Returns the `create` line for the set under a name. Empty for types that Palisade does not
+    /// create.
     pub fn create_line(&self, name: &str) -> String {
         match self.kind {
             None => String::new(),
@@ -91,11 +93,12 @@ impl ParsedSet {
     }
 }
 
-/// Sets as far as they were read.
+/// The sets read so far.
 #[derive(Default)]
 struct SetReader<'text> {
     sets: ParsedSets,
-    /// The set that the last line was about, which the next one is mostly about too.
+    /// The set of the last line. The next line is mostly about the same set, so this saves a
+    /// lookup.
     last: Option<(&'text str, ParsedSet)>,
 }
 
@@ -118,6 +121,7 @@ impl<'text> SetReader<'text> {
                 let set = self
                     .turn_to(name)
                     .ok_or_else(|| format!("there is no set `{name}`"))?;
+                // Members of types that Palisade does not create are not parsed.
                 let Some(kind) = set.kind else { return Ok(()) };
                 let (word, is_exception) = rest
                     .strip_suffix(" nomatch")
@@ -129,7 +133,7 @@ impl<'text> SetReader<'text> {
         }
     }
 
-    /// The set of a name, if there is one.
+    /// Returns the set with this name, if it exists.
     fn turn_to(&mut self, name: &'text str) -> Option<&mut ParsedSet> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
             self.put_back();
@@ -149,7 +153,7 @@ impl<'text> SetReader<'text> {
     }
 }
 
-/// What `create` makes: of no kind of ours where anything in the line is unknown.
+/// Parses the arguments of `create`. The set has no kind if any option is unknown.
 fn create(words: &str) -> ParsedSet {
     let mut set = ParsedSet {
         kind: None,
@@ -169,6 +173,7 @@ fn create(words: &str) -> ParsedSet {
             "hashsize" => set.hashsize = value.parse().unwrap_or_default(),
             "maxelem" => set.maxelem = value.parse().unwrap_or_default(),
             "range" if value == "0-65535" => {}
+            // An unknown option may change what the set matches, so the set must not be reused.
             option => is_known &= IGNORED_OPTIONS.contains(&option),
         }
     }
@@ -195,7 +200,7 @@ fn family_of(word: &str) -> Option<Family> {
 impl std::error::Error for SetError {}
 
 impl fmt::Display for SetError {
-    /// `line 3: no set web`.
+    /// Formats `line 3: no set web`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "line {}: {}", self.line, self.problem)
     }

@@ -1,4 +1,4 @@
-//! The text for `iptables-restore`, and of `iptables-save`.
+//! Text of `iptables-restore` and `iptables-save`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,79 +6,79 @@ use std::fmt;
 use crate::net::Family;
 use crate::ruleset::{RuleCounters, RuleJump, RuleText, is_ours, lines};
 
-/// A table of a family.
+/// A table of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableId {
     /// The family.
     pub family: Family,
-    /// Which table.
+    /// The kind of table.
     pub kind: TableKind,
 }
 
-/// The kernel's tables that we have chains in, in the order in which packets meet them.
+/// The tables in which Palisade has chains, in packet order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableKind {
-    /// Before connections are tracked.
+    /// Before connection tracking.
     Raw,
-    /// Before destinations are translated.
+    /// Before destination NAT.
     Mangle,
-    /// Where verdicts are due.
+    /// Decides about packets.
     Filter,
-    /// Behind the filter table, with the same chains of the kernel. No bundle has it: it is ours
-    /// while several tables change.
+    /// After the filter table, with the same built-in chains. No bundle contains it. Palisade uses
+    /// it only while several tables change.
     Security,
 }
 
-/// Our part of a table, and what others have to do with it.
+/// Palisade's part of a table, and the foreign rules that concern it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedTable {
-    /// Our chains and their rules, in order.
+    /// Palisade's chains with their rules, in order.
     pub chains: BTreeMap<String, Vec<RuleText>>,
-    /// The jumps into our chains, in order.
+    /// Rules in foreign chains that lead to Palisade's chains, in order.
     pub hooks: Vec<HookRule>,
-    /// Chains that are not ours: how many rules each has.
+    /// Number of rules of each foreign chain.
     pub lengths: BTreeMap<String, usize>,
-    /// Sets that rules of others look into.
+    /// Sets that foreign rules reference.
     pub sets_of_others: BTreeSet<String>,
 }
 
-/// A rule in a chain that is not ours which leads into one of ours.
+/// A rule in a foreign chain that leads to a Palisade chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookRule {
-    /// The chain: `FORWARD`, or any of somebody else's.
+    /// The foreign chain: `FORWARD`, or a chain of another program.
     pub from: String,
     /// The rule.
     pub rule: RuleText,
-    /// Where it stands, or is to stand.
+    /// The rule's actual or desired position.
     pub place: RulePosition,
 }
 
-/// Where a rule stands in a chain.
+/// The position of a rule in its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RulePosition {
-    /// Before all others: `-I chain 1`.
+    /// Before all other rules: `-I chain 1`.
     Head,
-    /// At this number, from 1: `-A` in what the kernel has. In a script of ours it stands for the
-    /// end of the chain.
+    /// At this number, from 1. In a script of Palisade's, it comes from `-A` and means the end of
+    /// the chain.
     Number(usize),
-    /// At this number and no other, from 1: where a jump was that is to come back.
+    /// At exactly this number, from 1: the old position of a hook that a rollback restores.
     At(usize),
 }
 
-/// A kernel's chain, by its name.
+/// Name of a built-in chain.
 pub type KernelChain = &'static str;
 
-/// A line that is none of a script for iptables.
+/// A line that does not belong in a script for iptables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableError {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub problem: String,
 }
 
 impl TableKind {
-    /// All of them.
+    /// All tables.
     pub const ALL: [TableKind; 4] = [
         TableKind::Raw,
         TableKind::Mangle,
@@ -86,10 +86,10 @@ impl TableKind {
         TableKind::Security,
     ];
 
-    /// Those that bundles have scripts of.
+    /// The tables for which bundles have scripts.
     pub const OF_BUNDLES: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
-    /// The kernel's name for it.
+    /// Returns the kernel's name of the table.
     pub fn label(self) -> &'static str {
         match self {
             TableKind::Raw => "raw",
@@ -99,7 +99,7 @@ impl TableKind {
         }
     }
 
-    /// The kernel's chains that palisade hooks into.
+    /// Returns the built-in chains that Palisade hooks into.
     pub fn built_in(self) -> &'static [KernelChain] {
         match self {
             TableKind::Raw => &["PREROUTING", "OUTPUT"],
@@ -114,7 +114,7 @@ impl TableKind {
 }
 
 impl TableId {
-    /// The tables of both families that bundles have scripts of.
+    /// Returns the tables of both families for which bundles have scripts.
     pub fn of_bundles() -> impl Iterator<Item = TableId> {
         Family::BOTH.into_iter().flat_map(|family| {
             TableKind::OF_BUNDLES
@@ -123,7 +123,7 @@ impl TableId {
         })
     }
 
-    /// The name of its script in a bundle: `filter.v4.rules`.
+    /// Returns the file name of the table's script in a bundle: `filter.v4.rules`.
     pub fn file(self) -> String {
         let family = match self.family {
             Family::V4 => "v4",
@@ -134,10 +134,10 @@ impl TableId {
 }
 
 impl ParsedTable {
-    /// Reads tables of a family that palisade has chains in; others in the text are left out.
+    /// Reads the tables of a family in which Palisade has chains, and skips others.
     ///
     /// # Errors
-    /// A line that is unknown, or a table that does not end in `COMMIT`.
+    /// An unknown line, or a table without `COMMIT`.
     pub fn read(text: &str, family: Family) -> Result<BTreeMap<TableId, ParsedTable>, TableError> {
         let mut reader = TableReader {
             family,
@@ -163,13 +163,13 @@ impl ParsedTable {
         }
     }
 
-    /// Whether nothing of ours is in it.
+    /// Returns whether the table contains nothing of Palisade.
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty() && self.hooks.is_empty()
     }
 }
 
-/// What the lines belong to.
+/// The table to which the current line belongs.
 #[derive(Debug, Clone, Copy)]
 enum OpenTable {
     Nothing,
@@ -202,6 +202,7 @@ impl TableReader {
                 }
                 Ok(())
             }
+            // Tables such as nat are foreign as a whole.
             (None, OpenTable::Others) if line != "COMMIT" => Ok(()),
             (None, OpenTable::Ours(_) | OpenTable::Others) if line == "COMMIT" => {
                 self.open = OpenTable::Nothing;
@@ -228,6 +229,7 @@ impl ParsedTable {
         let unknown = || format!("unknown line `{line}`");
         if let Some(declared) = line.strip_prefix(':') {
             let name = declared.split(' ').next().unwrap_or_default();
+            // A chain exists from its declaration, even without rules.
             if is_ours(name) {
                 self.chains.entry(name.to_owned()).or_default();
             }
@@ -254,8 +256,9 @@ impl ParsedTable {
         Ok(())
     }
 
-    /// A rule in a chain that is not ours.
+    /// Records a rule in a foreign chain: as a hook, or for the sets that it references.
     fn foreign(&mut self, chain: &str, rule: RuleText, is_at_head: bool) {
+        // The kernel numbers all rules of a chain, so foreign rules count too.
         let length = self.lengths.entry(chain.to_owned()).or_default();
         *length += 1;
         let leads_to_us = rule.leads().map(RuleJump::chain).is_some_and(is_ours);
@@ -280,7 +283,7 @@ impl ParsedTable {
     }
 }
 
-/// `[12:3456] -A …` or `-A …`.
+/// Splits the counters from `[12:3456] -A …` or `-A …`. Returns `None` if they are malformed.
 fn counted(line: &str) -> Option<(Option<RuleCounters>, &str)> {
     let Some(inner) = line.strip_prefix('[') else {
         return Some((None, line));
@@ -300,14 +303,14 @@ fn counted(line: &str) -> Option<(Option<RuleCounters>, &str)> {
 impl std::error::Error for TableError {}
 
 impl fmt::Display for TableError {
-    /// `line 3: there is no chain pal-x`.
+    /// Formats `line 3: there is no chain pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "line {}: {}", self.line, self.problem)
     }
 }
 
 impl fmt::Display for TableId {
-    /// `filter table of IPv4`.
+    /// Formats `filter table of IPv4`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} table of {}", self.kind.label(), self.family)
     }

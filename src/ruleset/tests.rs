@@ -113,7 +113,7 @@ fn rules_of_scripts_and_of_the_kernel_have_the_same_words() {
     }
 }
 
-/// What is written, and how some version of the tools prints it.
+/// A written rule, and how some version of the tools prints it.
 const PRINTED: [(&str, &str); 27] = [
     ("-s 0.0.0.0/0 -d ::/0 -i + -j DROP", "-j DROP"),
     ("-s 10.0.0.1 -j DROP", "-s 10.0.0.1/32 -j DROP"),
@@ -192,7 +192,7 @@ const PRINTED: [(&str, &str); 27] = [
     ),
 ];
 
-/// What is written, and what says more, less or something else.
+/// A written rule, and a rule with more, fewer or other options.
 const OTHERWISE: [(&str, &str); 33] = [
     ("-s 10.0.0.1 -j ACCEPT", "-j ACCEPT"),
     ("-s 10.0.0.1 -j ACCEPT", "-s 10.0.0.0/8 -j ACCEPT"),
@@ -379,7 +379,7 @@ fn a_newline_in_a_comment_ends_no_line() {
     );
     assert_eq!(table.chains.keys().collect::<Vec<_>>(), ["pal-x"]);
 
-    // one that does not end is the half of a table
+    // A table without its end is half a table.
     let half = text.split_at(text.find("CO").unwrap()).0;
     assert!(ParsedTable::read(half, Family::V4).is_err());
     assert_eq!(lines("a --comment \"b\nc\n").count(), 2);

@@ -1,10 +1,10 @@
 //! Matches and targets of a user's templates, which the user allows by name.
 //!
-//! The values of their options are not understood. So a rule with one is taken only where it can do
-//! no more than drop or observe, whatever the values are: its target is DROP, or one of the few
-//! targets below, and every word is an option of the extension, in full, or one of its values.
-//! The tools lose the quotes of words before they look for options, so that a word in quotes is
-//! judged as one without.
+//! Palisade does not interpret the values of their options. So a rule with an extension is accepted
+//! only if it can do no more than drop or observe, whatever the values are: its target must be DROP
+//! or one of the few targets below, and every word must be an option of the extension, written in
+//! full, or one of its values. The tools remove quotes before they look for options, so a quoted
+//! word is checked like a bare one.
 
 use crate::options::{ExtensionOption, KnownExtension};
 use crate::ruleset::checked::model::CheckedTarget;
@@ -13,7 +13,7 @@ use crate::ruleset::checked::words::ScriptWord;
 use crate::ruleset::checked::{ReadResult, ensure};
 use crate::ruleset::{PREFIX, TableId, TableKind};
 
-/// The option whose value names a table that all rules of the kernel share, ours and others'
+/// An option whose value names a table that all rules in the kernel share, also foreign ones
 /// (`htable_find_get` in net/netfilter/xt_hashlimit.c).
 const SHARED_NAME: &str = "hashlimit-name";
 
@@ -29,6 +29,7 @@ pub(super) fn read_target(
     id: TableId,
 ) -> ReadResult<CheckedTarget> {
     options(reader, name)?;
+    // The kernel permits REJECT only in the filter table, and TRACE only in raw.
     let is_here = match name {
         "REJECT" => id.kind == TableKind::Filter,
         "TRACE" => id.kind == TableKind::Raw,
@@ -45,7 +46,7 @@ pub(super) fn read_target(
     })
 }
 
-/// Options of one extension with their values, each at most once.
+/// Reads the options of one extension with their values. Each option may occur once.
 fn options(reader: &mut RuleReader<'_, '_>, name: &str) -> ReadResult<()> {
     let known = KnownExtension::find(name);
     let known = known.ok_or_else(|| format!("unknown extension `{name}`"))?;
@@ -87,13 +88,14 @@ fn options(reader: &mut RuleReader<'_, '_>, name: &str) -> ReadResult<()> {
     }
 }
 
-/// The values of an option.
+/// Reads the values of an option.
 fn values(reader: &mut RuleReader<'_, '_>, option: &ExtensionOption) -> ReadResult<()> {
     let bad = || format!("bad value of `--{}`", option.name);
     let (values, rest) = reader
         .words
         .split_at_checked(option.values)
         .ok_or_else(bad)?;
+    // A value that looks like an option could change how the tool reads the rest.
     let is_value = |word: &ScriptWord<'_>| !word.text.starts_with(['-', '!']);
     ensure(values.iter().all(is_value), bad)?;
     if option.name == SHARED_NAME {

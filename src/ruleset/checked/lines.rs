@@ -2,12 +2,12 @@
 
 use crate::ruleset::checked::ReadScript;
 
-/// The lines of a script that say something, with their numbers from 1. Comments begin with `#`
-/// in the first column.
+/// Returns the lines of a script that are not empty or comments, with their numbers from 1. A
+/// comment begins with `#` in the first column.
 ///
 /// # Errors
-/// A byte other than printable ASCII, space and newline; a line of more bytes than `longest`,
-/// which the tool would take for two; a last line without its newline.
+/// A byte other than printable ASCII, space and newline; a line longer than `longest` bytes, which
+/// the tool would split; or a last line without a newline.
 pub(super) fn lines(text: &str, longest: usize) -> ReadScript<impl Iterator<Item = (usize, &str)>> {
     check_bytes(text)?;
     check_lengths(text, longest)?;

@@ -1,13 +1,12 @@
-//! The strict grammar of a bundle's scripts, which `render`, `verify`, `apply`, `reconcile` and
-//! `status` all pass.
+//! The strict grammar of a bundle's scripts. `render`, `verify`, `apply`, `reconcile` and `status`
+//! all use it.
 //!
-//! In: the texts of one node's scripts by file name, and the [`ExtensionSet`] that are allowed.
-//! Out: [`CheckedScripts`], which nothing else makes; or the first line that no version of palisade
-//! writes. What is accepted means to the stock tools what it means here: every byte is printable
-//! ASCII, every line is one that the tools read whole, and every word is written in the one form
-//! that palisade writes.
+//! In: the texts of one node's scripts by file name, and the allowed [`ExtensionSet`]. Out:
+//! [`CheckedScripts`], which nothing else can create; or the first line that no version of Palisade
+//! writes. Accepted text means the same to the stock tools as it does here: every byte is printable
+//! ASCII, the tools read every line whole, and every word has the one form that Palisade writes.
 //!
-//! Absent: what rules do with packets (`netfilter`), and how a kernel gets there (`plan`).
+//! Absent: the effect of rules on packets (`netfilter`), and the way to a kernel state (`plan`).
 //!
 //! Cost: linear in the text.
 
@@ -30,11 +29,11 @@ use std::fmt;
 use crate::options::ExtensionSet;
 use crate::ruleset::{ParsedSets, TableId, TableKind};
 
-/// The scripts of one node of a bundle, as the stock tools read them.
+/// One node's scripts, as the stock tools read them.
 #[derive(Debug, Clone)]
 pub struct CheckedScripts(KernelContents);
 
-/// What scripts put into a kernel.
+/// The sets and tables that scripts create in a kernel.
 #[derive(Debug, Clone)]
 pub struct KernelContents {
     sets: ParsedSets,
@@ -44,38 +43,38 @@ pub struct KernelContents {
 /// Why scripts are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptError {
-    /// The file name of the script.
+    /// The script's file name.
     pub file: String,
-    /// The line, from 1; none where it is about the script as a whole.
+    /// Line number, from 1. `None` if the problem concerns the whole script.
     pub line: Option<usize>,
     /// What is wrong.
     pub problem: String,
 }
 
-/// File name of the script of the sets.
+/// File name of the script for sets.
 pub const SETS_FILE: &str = "sets.ipset";
 
-/// What reading a part of a script yields, or what is wrong with it.
+/// Result of reading a part of a script, or what is wrong with it.
 type ReadResult<T> = Result<T, String>;
 
-/// What is wrong with a script, and in which line.
+/// Result of reading a script, or the line number and what is wrong.
 type ReadScript<T> = Result<T, (Option<usize>, String)>;
 
-/// How much is asked of scripts.
+/// How strict the checks are.
 #[derive(Debug, Clone, Copy)]
 enum CheckLevel<'run> {
-    /// All that a bundle has.
+    /// A complete bundle, with these extensions.
     Bundle(&'run ExtensionSet),
-    /// Any part of what a kernel holds of palisade's.
+    /// Any part of Palisade's state in a kernel.
     Kernel,
 }
 
 impl CheckedScripts {
-    /// Reads all scripts of a node, given by file name.
+    /// Reads all scripts of a node, by file name.
     ///
     /// # Errors
-    /// The first line that palisade would not have written, a script that is missing, or a file
-    /// that is none.
+    /// The first line that Palisade would not write, a missing script, or a file that is not a
+    /// script.
     pub fn read<'text>(
         files: impl IntoIterator<Item = (&'text str, &'text str)>,
         allowed: &ExtensionSet,
@@ -86,17 +85,17 @@ impl CheckedScripts {
         Ok(Self(holdings))
     }
 
-    /// What they put into a kernel.
+    /// Returns what the scripts create in a kernel.
     pub fn holdings(&self) -> &KernelContents {
         &self.0
     }
 
-    /// As [`holdings`](Self::holdings), given away.
+    /// Like [`holdings`](Self::holdings), by value.
     pub fn into_holdings(self) -> KernelContents {
         self.0
     }
 
-    /// How many rules each extension has, by its name.
+    /// Returns the number of rules that use each extension, by extension name.
     pub fn extensions(&self) -> BTreeMap<&str, usize> {
         let rules = self
             .0
@@ -113,12 +112,12 @@ impl CheckedScripts {
 }
 
 impl KernelContents {
-    /// Reads what some kernel holds, which need not be all of a bundle: sets under other names
-    /// and in any order of members, no jump from a chain of the kernel, rules at either end.
-    /// For models of kernels in tests; a bundle is read by [`CheckedScripts::read`].
+    /// Reads the state of a kernel, which need not be a complete bundle: sets may have other names
+    /// and unsorted members, hooks may be missing, and rules may be at either end of a built-in
+    /// chain. For kernel models in tests; [`CheckedScripts::read`] reads bundles.
     ///
     /// # Errors
-    /// The first line that the stock tools would refuse, or that palisade would not write.
+    /// The first line that the stock tools would refuse, or that Palisade would not write.
     pub fn of_kernel<'text>(
         files: impl IntoIterator<Item = (&'text str, &'text str)>,
     ) -> Result<Self, ScriptError> {
@@ -145,6 +144,7 @@ impl KernelContents {
         let mut tables = BTreeMap::new();
         for id in TableId::of_bundles() {
             let file = id.file();
+            // Every bundle has filter scripts. Raw and mangle scripts are optional.
             let text = match id.kind {
                 TableKind::Filter => Some(required(&file)?),
                 TableKind::Raw | TableKind::Mangle | TableKind::Security => {
@@ -159,17 +159,17 @@ impl KernelContents {
         Ok(Self { sets, tables })
     }
 
-    /// The sets by name; members in the order in which scripts list them.
+    /// Returns the sets by name, with members in script order.
     pub fn sets(&self) -> &ParsedSets {
         &self.sets
     }
 
-    /// The tables.
+    /// Returns the tables.
     pub fn tables(&self) -> &BTreeMap<TableId, CheckedTable> {
         &self.tables
     }
 
-    /// Sets and tables, given away.
+    /// Returns the sets and tables, by value.
     pub fn into_parts(self) -> (ParsedSets, BTreeMap<TableId, CheckedTable>) {
         (self.sets, self.tables)
     }
@@ -193,7 +193,7 @@ impl ScriptError {
     }
 }
 
-/// Whether a file name is that of a script.
+/// Returns whether this is the file name of a script.
 fn is_script(file: &str) -> bool {
     file == SETS_FILE || TableId::of_bundles().any(|id| id.file() == file)
 }
@@ -205,7 +205,7 @@ fn ensure(holds: bool, problem: impl FnOnce() -> String) -> ReadResult<()> {
 impl std::error::Error for ScriptError {}
 
 impl fmt::Display for ScriptError {
-    /// `filter.v4.rules, line 3: there is no set pal-x`.
+    /// Formats `filter.v4.rules, line 3: there is no set pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(out, "{}, line {line}: {}", self.file, self.problem),

@@ -1,27 +1,27 @@
-//! One rule as it is read: its conditions and its target.
+//! The model of one checked rule: its conditions and its target.
 
 use std::fmt;
 
 use crate::net::{Cidr, PortRange, Protocol, Side, State};
 use crate::policy::Icmp;
 
-/// A rule.
+/// A checked rule.
 #[derive(Debug, Clone)]
 pub struct CheckedRule {
-    /// Its line in the script, from 1.
+    /// Line number in the script, from 1.
     pub line: usize,
-    /// All that stands behind `-A chain` or `-I chain 1`.
+    /// The text after `-A chain` or `-I chain 1`.
     pub text: String,
-    /// Conditions that must all hold, and whether each is negated. Those of extensions are not
-    /// among them.
+    /// Conditions, which must all hold, each with whether it is negated. Conditions of extensions
+    /// are not included.
     pub conditions: Vec<(bool, RuleCondition)>,
-    /// What it does.
+    /// The rule's target.
     pub target: CheckedTarget,
-    /// Its comment; may be empty.
+    /// The comment, which may be empty.
     pub comment: String,
-    /// Whether it is put before all rules of its chain that are there.
+    /// Whether the rule is inserted before the existing rules of its chain.
     pub is_at_head: bool,
-    /// The extensions that it names. Such a rule drops or observes, and does nothing else.
+    /// Extensions that the rule uses. Such a rule can only drop or observe.
     pub extensions: Vec<String>,
 }
 
@@ -30,78 +30,78 @@ pub struct CheckedRule {
 pub enum RuleCondition {
     /// The protocol.
     Protocol(Protocol),
-    /// An address in a prefix.
+    /// The address of one side is in a prefix.
     Address(Side, Cidr),
-    /// The interface that the packet comes in by.
+    /// The interface on which the packet arrives.
     Arrives(InterfaceMatch),
-    /// The route back to the packet's source leads out of the interface that it comes in by.
+    /// The route to the packet's source uses the interface on which the packet arrived.
     ReversePath {
-        /// Whether it may lead out of any other interface, too.
+        /// Whether the route may use any other interface, too.
         is_loose: bool,
     },
-    /// The interface that the packet goes out by.
+    /// The interface by which the packet leaves.
     Leaves(String),
-    /// Membership in a set: the side of its address, then of its port.
+    /// Membership in a set: the side of the address, then the side of the port.
     Set(String, Vec<Side>),
-    /// A port in one of some ranges.
+    /// The port of one side is in one of these ranges.
     Ports(Side, Vec<PortRange>),
-    /// A control message.
+    /// An ICMP or ICMPv6 message.
     Icmp(Icmp),
-    /// What connection tracking knows.
+    /// The packet's conntrack state and original destination.
     Connection(ConntrackMatch),
-    /// A limit on how often; taken as never reached, and so only where the target is
+    /// A rate limit. Palisade assumes that it is never reached, so it accepts limits only with
     /// [`CheckedTarget::Log`].
     Limit,
 }
 
-/// An interface, or all whose names begin alike (`cali+`).
+/// One interface, or all interfaces whose names have a common prefix (`cali+`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceMatch {
-    /// The name, or what the names begin with.
+    /// The name, or the common prefix.
     pub stem: String,
-    /// Whether names may go on behind it.
+    /// Whether the stem is a prefix.
     pub is_open: bool,
 }
 
-/// What one `-m conntrack` asks, and whether each is negated.
+/// The conditions of one `-m conntrack`, each with whether it is negated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConntrackMatch {
-    /// States.
+    /// Conntrack states.
     pub states: Option<(bool, Vec<State>)>,
-    /// The destination that the connection was made to, before it was translated.
+    /// The connection's destination before destination NAT.
     pub address: Option<(bool, Cidr)>,
-    /// The port of that.
+    /// The destination port before destination NAT.
     pub port: Option<(bool, PortRange)>,
 }
 
-/// What a rule does.
+/// The target of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckedTarget {
-    /// The packet is accepted.
+    /// Accepts the packet.
     Accept,
-    /// The packet is dropped.
+    /// Drops the packet.
     Drop,
-    /// Back to where the chain was jumped to.
+    /// Returns to the calling chain.
     Return,
-    /// A line goes to the kernel's log.
+    /// Writes a line to the kernel log.
     Log,
-    /// No connection is made of the packet.
+    /// Excludes the packet from connection tracking.
     NoTrack,
-    /// To another chain, and back.
+    /// Jumps to another chain, which can return here.
     Jump(String),
-    /// To another chain, from which the way leads back over this one.
+    /// Goes to another chain, which returns to the caller of this one.
     Goto(String),
 }
 
 impl CheckedRule {
-    /// Whether it names an extension.
+    /// Returns whether the rule uses an extension.
     pub fn is_extension(&self) -> bool {
         !self.extensions.is_empty()
     }
 }
 
 impl InterfaceMatch {
-    /// Whether this is one of them.
+    /// Returns whether the match includes this interface.
     pub fn is(&self, name: &str) -> bool {
         if self.is_open {
             name.starts_with(&self.stem)

@@ -1,4 +1,4 @@
-//! The words of a rule, one after another.
+//! Reads the words of a rule in sequence.
 
 use crate::net::{Family, Protocol};
 use crate::ruleset::checked::model::RuleCondition;
@@ -6,7 +6,7 @@ use crate::ruleset::checked::words::ScriptWord;
 use crate::ruleset::checked::{CheckLevel, ReadResult, ensure};
 use crate::ruleset::{ParsedSets, TableId};
 
-/// Where a rule stands, and what it may name.
+/// The table of a rule, and what the rule may reference.
 #[derive(Clone, Copy)]
 pub(super) struct RulePlace<'run> {
     pub(super) id: TableId,
@@ -14,13 +14,13 @@ pub(super) struct RulePlace<'run> {
     pub(super) level: CheckLevel<'run>,
 }
 
-/// The words of a rule that are not read yet, and what was read.
+/// The unread words of a rule, and the results so far.
 pub(super) struct RuleReader<'run, 'line> {
     pub(super) words: &'run [ScriptWord<'line>],
     pub(super) context: RulePlace<'run>,
     pub(super) conditions: Vec<(bool, RuleCondition)>,
     pub(super) comment: Option<String>,
-    /// General options that were read: each may stand there once.
+    /// Options of no extension that were read. Each may occur once.
     pub(super) known: Vec<&'static str>,
     pub(super) extensions: Vec<String>,
 }
@@ -38,7 +38,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             .ok_or_else(|| format!("quotes around `{}`", word.text))
     }
 
-    /// A text, which is in quotes in bundles; tools print it without where it needs none.
+    /// Reads free text. Bundles quote it; the tools print it without quotes if it needs none.
     pub(super) fn next_quoted(&mut self, most: usize) -> ReadResult<&'line str> {
         let word = self.next()?;
         ensure(self.is_text(word), || {
@@ -51,15 +51,16 @@ impl<'run, 'line> RuleReader<'run, 'line> {
     }
 
     pub(super) fn is_text(&self, word: ScriptWord<'_>) -> bool {
+        // A kernel listing omits quotes that are not necessary.
         word.is_quoted || matches!(self.context.level, CheckLevel::Kernel)
     }
 
-    /// The next word, if it is bare.
+    /// Returns the next word if it is not quoted.
     pub(super) fn peek(&self) -> Option<&'line str> {
         self.words.first().and_then(|word| word.bare())
     }
 
-    /// Skips a bare word; whether it was there.
+    /// Skips a bare word, and returns whether it was there.
     pub(super) fn skip(&mut self, wanted: &str) -> bool {
         let is_there = self.peek() == Some(wanted);
         if is_there {
@@ -75,17 +76,17 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         })
     }
 
-    /// The family of the table that the rule is for.
+    /// Returns the family of the rule's table.
     pub(super) fn family(&self) -> Family {
         self.context.id.family
     }
 
-    /// Whether the user allows an extension.
+    /// Returns whether the user allows an extension.
     pub(super) fn is_allowed(&self, name: &str) -> bool {
         matches!(self.context.level, CheckLevel::Bundle(allowed) if allowed.has(name))
     }
 
-    /// Whether the rule is for one of these protocols.
+    /// Returns whether the rule matches one of these protocols.
     pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
         let is_wanted = |condition: &RuleCondition| matches!(condition, RuleCondition::Protocol(protocol) if wanted.contains(protocol));
         self.conditions

@@ -1,7 +1,7 @@
 //! The conditions and the target of one rule.
 //!
-//! Known are the options that palisade writes, in the form in which it writes them, and, where a
-//! user allows them, extensions that can only drop or observe.
+//! Accepts the options that Palisade writes, in the form in which it writes them, and the
+//! extensions that the user allows, if they can only drop or observe.
 
 use crate::limits;
 use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
@@ -14,7 +14,7 @@ use crate::ruleset::checked::words::ScriptWord;
 use crate::ruleset::checked::{CheckLevel, ReadResult, ensure, extension};
 use crate::ruleset::{PREFIX, SetKind, TableKind};
 
-/// Protocols that have ports, for `multiport`.
+/// Protocols with ports, which `multiport` requires.
 const WITH_PORTS: [Protocol; 4] = [
     Protocol::TCP,
     Protocol::UDP,
@@ -36,13 +36,13 @@ const STATES: [State; 5] = [
 /// `conntrack_dump` in extensions/libxt_conntrack.c).
 const CONNECTION_OPTIONS: [&str; 3] = ["--ctstate", "--ctorigdst", "--ctorigdstport"];
 
-/// The one limit that palisade writes.
+/// The only limit that Palisade writes.
 const LIMIT: [&str; 4] = ["--limit", "10/second", "--limit-burst", "20"];
 
-/// The number that iptables takes for all types of ICMP (extensions/libxt_icmp.h).
+/// The type number that iptables uses for all ICMP types (extensions/libxt_icmp.h).
 const ANY_ICMP: u8 = 255;
 
-/// Reads what stands behind `-A chain` in a line.
+/// Reads the words after `-A chain` in a line.
 pub(super) fn read(
     text: &str,
     words: &[ScriptWord<'_>],
@@ -86,7 +86,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
                 "-g" => return self.chain().map(CheckedTarget::Goto),
                 option => {
                     let condition = self.general(option)?;
-                    // legacy iptables takes it for any address, and nft refuses it
+                    // Legacy iptables treats this as any address, and nft refuses it.
                     let is_all =
                         matches!(condition, RuleCondition::Address(_, net) if net.is_everything());
                     let is_met = !is_negated || !is_all;
@@ -99,7 +99,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Err("there is no target".to_owned())
     }
 
-    /// An option that needs no extension.
+    /// Reads an option that needs no extension.
     fn general(&mut self, option: &str) -> ReadResult<RuleCondition> {
         let known = ["-p", "-s", "-d", "-i", "-o"]
             .into_iter()
@@ -135,7 +135,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         net.ok_or_else(|| format!("bad address `{word}`"))
     }
 
-    /// An interface, or the beginning of names with `+` at its end.
+    /// Reads an interface name, or a prefix of names with a trailing `+`.
     fn interfaces(&mut self) -> ReadResult<InterfaceMatch> {
         let word = self.next_bare()?;
         let (stem, is_open) = word
@@ -161,7 +161,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(name.to_owned())
     }
 
-    /// What stands behind `-m`.
+    /// Reads a match after `-m`.
     fn extension(&mut self) -> ReadResult<()> {
         let name = self.next_bare()?;
 
@@ -172,6 +172,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             name if name == self.icmp_match() => self.negatable(Self::icmp),
             "conntrack" => self.connection(),
             "rpfilter" => self.reverse_path(),
+            // Only the limit that Palisade's own log rules use.
             "limit" if self.is_own_limit() => {
                 self.words = self.words.get(LIMIT.len()..).unwrap_or_default();
                 self.conditions.push((false, RuleCondition::Limit));
@@ -194,7 +195,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(())
     }
 
-    /// A condition behind an optional `!`.
+    /// Reads a condition after an optional `!`.
     fn negatable(
         &mut self,
         condition: fn(&mut Self) -> ReadResult<RuleCondition>,
@@ -248,6 +249,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
             .collect::<Option<Vec<PortRange>>>();
         let ranges = ranges.ok_or_else(|| format!("bad ports `{words}`"))?;
 
+        // A range takes two of the slots of multiport.
         let slots: usize = ranges.iter().map(|range| range.slots()).sum();
         ensure(slots <= limits::MULTIPORT_SLOTS, || {
             format!("too many ports: `{words}`")
@@ -255,7 +257,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(RuleCondition::Ports(side, ranges))
     }
 
-    /// The name of the match on control messages, which each family has its own of.
+    /// Returns the name of the ICMP match, which differs by family.
     fn icmp_match(&self) -> &'static str {
         match self.context.id.family {
             Family::V4 => "icmp",
@@ -280,6 +282,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         };
         let number = |text: &str| {
             let number: Option<u8> = text.parse().ok();
+            // `007` parses, but is not the canonical form.
             let number = number.filter(|number| number.to_string() == text);
             number.ok_or_else(|| format!("bad ICMP type `{word}`"))
         };
@@ -292,10 +295,11 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(RuleCondition::Icmp(icmp))
     }
 
-    /// The options of `rpfilter`. The mark of a packet is an input of the route, and not of what
-    /// we know of it, so that `--validmark` says nothing more.
+    /// Reads the options of `rpfilter`. `--validmark` makes the packet's mark an input of the route
+    /// lookup. Palisade does not model routes, so it ignores the option.
     fn reverse_path(&mut self) -> ReadResult<()> {
-        // `rpfilter_check` in net/ipv4/netfilter/ipt_rpfilter.c
+        // The kernel permits this match only in raw and mangle (`rpfilter_check` in
+        // net/ipv4/netfilter/ipt_rpfilter.c).
         let is_early = self.context.id.kind != TableKind::Filter;
         ensure(is_early, || "rpfilter in the filter table".to_owned())?;
 
@@ -313,7 +317,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(())
     }
 
-    /// The options of one `conntrack`, which is a condition even without any.
+    /// Reads the options of one `conntrack` match, which needs at least one.
     fn connection(&mut self) -> ReadResult<()> {
         let is_tracked = self.context.id.kind != TableKind::Raw;
         ensure(is_tracked, || {
@@ -415,10 +419,9 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         }
     }
 
-    /// ACCEPT ends the kernel's chain. In raw and mangle that is no verdict: it would keep the
-    /// packet from the rules that others have behind ours. RETURN, from a chain that a goto led to,
-    /// says the same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody
-    /// wrote there.
+    /// Reads ACCEPT. It ends the built-in chain. In raw and mangle that is not a verdict, but it
+    /// would skip the foreign rules after ours. RETURN from a chain that was entered by goto lets
+    /// the packet pass without skipping any. A kernel may contain an ACCEPT from another program.
     fn accept(&mut self) -> ReadResult<CheckedTarget> {
         let kind = self.context.id.kind;
         let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle)
@@ -436,7 +439,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         self.next().map(|_| target)
     }
 
-    /// Whether the target is LOG as palisade writes it.
+    /// Returns whether the target is LOG in the form that Palisade writes.
     fn is_own_log(&self) -> bool {
         let [_, option, prefix, level, number] = self.words else {
             return false;
@@ -454,8 +457,8 @@ impl<'run, 'line> RuleReader<'run, 'line> {
         Ok(name.to_owned())
     }
 
-    /// A rule with an extension drops or observes. One without may be limited only where it logs:
-    /// what is above the limit would be a verdict less.
+    /// Checks that a rule with an extension can only drop or observe. A rule without one may have a
+    /// limit only if it logs: packets above a limit would miss the verdict.
     fn check_extensions(&self, target: &CheckedTarget) -> ReadResult<()> {
         if self.extensions.is_empty() {
             let is_limited = self
@@ -476,7 +479,7 @@ impl<'run, 'line> RuleReader<'run, 'line> {
     }
 }
 
-/// An address, or a prefix without host bits, in its one form.
+/// Parses an address, or a prefix without host bits, in canonical form.
 fn prefix(word: &str) -> Option<Cidr> {
     let net = match word.contains('/') {
         true => Cidr::parse_strict(word).ok(),
@@ -499,7 +502,7 @@ fn side(word: &str) -> ReadResult<Side> {
     }
 }
 
-/// `80` or `80:90`, in its one form: tools read `010` as 8.
+/// Parses `80` or `80:90` in canonical form: the tools read `010` as octal 8.
 fn range(word: &str) -> Option<PortRange> {
     let (first, last) = word.split_once(':').unwrap_or((word, word));
     let range = PortRange::new(first.parse().ok()?, last.parse().ok()?)?;

@@ -1,4 +1,4 @@
-//! The script of the sets.
+//! Reads the script for sets.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use crate::net::SetSize;
 use crate::ruleset::checked::{CheckLevel, ReadResult, ReadScript, ensure, lines};
 use crate::ruleset::{PREFIX, ParsedMember, ParsedSet, ParsedSets, SetKind};
 
-/// Sets as far as they were read.
+/// The sets read so far.
 struct CheckedSetReader<'text> {
     level: CheckLevel<'text>,
     done: ParsedSets,
-    /// The set that is being filled.
+    /// The current set.
     open: Option<OpenSet<'text>>,
-    /// Members of all sets.
+    /// Number of members in all sets.
     total: usize,
 }
 
-/// A set that is being filled.
+/// A set whose members are being read.
 struct OpenSet<'text> {
     name: &'text str,
     kind: SetKind,
     set: ParsedSet,
-    /// The line of its `create`.
+    /// Line number of its `create`.
     line: usize,
 }
 
-/// Reads the script of the sets.
+/// Reads the script for sets.
 ///
 /// # Errors
-/// Any line that is not `create` or `add` in the form that palisade writes; members that are not
-/// in order, each once and, of ports, in as few ranges as there can be.
+/// A line other than `create` or `add` in the form that Palisade writes; or members that are
+/// unsorted, duplicate or, for ports, not in the fewest possible ranges.
 pub(super) fn read<'text>(text: &'text str, level: CheckLevel<'text>) -> ReadScript<ParsedSets> {
     let mut reader = CheckedSetReader {
         level,
@@ -80,8 +80,8 @@ impl<'text> CheckedSetReader<'text> {
         header(words)
     }
 
-    /// Names of a bundle's sets have letters, digits and `-`; in a kernel, another mark may stand
-    /// in a copy's name.
+    /// Returns whether a set name is valid. Names in bundles contain letters, digits and `-`. In a
+    /// kernel, the name of a slot contains another mark, too.
     fn is_name(&self, name: &str) -> bool {
         let is_known = |byte: u8| match self.level {
             CheckLevel::Bundle(_) => byte.is_ascii_alphanumeric() || byte == b'-',
@@ -108,6 +108,7 @@ impl<'text> CheckedSetReader<'text> {
 
         let count = usize::from(last - first.port_or_zero()) + 1;
         self.total += count;
+        // Checked before the range is expanded, which allocates memory.
         ensure(self.total <= limits::ALL_ELEMENTS, || {
             format!("more than {} members in all sets", limits::ALL_ELEMENTS)
         })?;
@@ -119,8 +120,8 @@ impl<'text> CheckedSetReader<'text> {
         })
     }
 
-    /// Ends the set that is being filled. A bundle's set is created in the size that its members
-    /// need: the kernel takes memory for it at once.
+    /// Closes the current set. A bundle's set must have the size that its members need, because the
+    /// kernel allocates its memory at creation.
     fn close(&mut self) -> ReadScript<()> {
         let Some(OpenSet {
             name,
@@ -153,7 +154,7 @@ impl<'text> CheckedSetReader<'text> {
     }
 }
 
-/// Type and size of a set, without members.
+/// Reads the type and size of a set.
 fn header(words: &str) -> ReadResult<(SetKind, ParsedSet)> {
     let unknown = || format!("unknown set: {words}");
     let is = |kind: &SetKind| {
@@ -180,15 +181,15 @@ fn header(words: &str) -> ReadResult<(SetKind, ParsedSet)> {
         ensure(is_size && set.maxelem > 0, bad)?;
     }
 
-    // numbers have other forms
+    // A number such as `01024` parses but is not in canonical form.
     let is_as_written = set.create_line("x").trim_end() == format!("create x {words}");
     ensure(is_as_written, unknown)?;
     Ok((kind, set))
 }
 
 impl SetKind {
-    /// Reads what `add` says of a member, in the one form in which palisade writes it; a range of
-    /// ports is its first member and its last port, and so is a single one.
+    /// Reads a member of an `add` line in canonical form. Returns the first member and the last
+    /// port of a range; for a single member, its own port, or 0.
     fn read(self, word: &str) -> Option<(ParsedMember, u16)> {
         let (first, last) = match word.split_once('-') {
             Some((first, last)) if self == SetKind::Ports => (first, Some(last)),
@@ -215,8 +216,9 @@ impl SetKind {
 }
 
 impl ParsedMember {
-    /// Whether a set takes it, and means the same: no whole family, no port 0, and no protocol
-    /// whose members have another form (ipset 7.17, `ipset_parse_proto_port` in lib/parse.c).
+    /// Returns whether a set can hold the member unchanged: no prefix of length 0, no port 0, and
+    /// no protocol whose members have another syntax (ipset 7.17, `ipset_parse_proto_port` in
+    /// lib/parse.c).
     fn can_be_held(self) -> bool {
         match self {
             ParsedMember::Net(net, _) => !net.is_everything(),
@@ -232,7 +234,7 @@ impl ParsedMember {
         }
     }
 
-    /// The members from this one to the port; itself alone where it is no port.
+    /// Returns the members from this port to the last one, or the member alone if it is not a port.
     fn up_to(self, last: u16) -> impl Iterator<Item = ParsedMember> {
         let ports = match self {
             ParsedMember::Port(first) => Some((first..=last).map(ParsedMember::Port)),
@@ -242,8 +244,8 @@ impl ParsedMember {
         ports.into_iter().flatten().chain(alone)
     }
 
-    /// Whether another member may be listed right behind this one: a prefix, an address with a
-    /// port, each once; ports that do not touch, which would be one range.
+    /// Returns whether another member may directly follow this one: sorted and without duplicates.
+    /// Adjacent ports may not, because they would be one range.
     fn is_before(self, next: ParsedMember) -> bool {
         match (self, next) {
             (ParsedMember::Net(before, _), ParsedMember::Net(next, _)) => before < next,

@@ -1,7 +1,7 @@
-//! What every bundle has: the jumps from the kernel's chains, and the rules of the fixed chains
-//! that lead packets into policy.
+//! The structure that every bundle has: the hooks in built-in chains, and the rules of the fixed
+//! chains that lead packets to policy.
 //!
-//! That the rest of the rules is what policy wants is for `verify` to prove.
+//! `verify` proves that the other rules implement the policy.
 
 use crate::net::{Family, Side};
 use crate::ruleset::checked::{
@@ -9,21 +9,21 @@ use crate::ruleset::checked::{
 };
 use crate::ruleset::{KernelChain, PREFIX, TableId, TableKind};
 
-/// A rule that a chain must have: asked of all packets, or of those of which a side is an endpoint
-/// of the node.
+/// A rule that a chain must have: for all packets, or for packets with one side in the node's
+/// endpoints.
 struct RequiredRule {
     chain: &'static str,
     side: Option<Side>,
     targets: &'static [RequiredTarget],
 }
 
-/// Where a needed rule leads.
+/// The target of a required rule.
 enum RequiredTarget {
     Goto(&'static str),
     Verdict(CheckedTarget),
 }
 
-/// The fixed rules of a filter table, by chains without their prefix.
+/// The required rules of a filter table. Chain names are without prefix.
 const NEEDED: [RequiredRule; 8] = [
     RequiredRule {
         chain: "FORWARD",
@@ -73,10 +73,10 @@ const NEEDED: [RequiredRule; 8] = [
 const FROM: Option<Side> = Some(Side::Source);
 const TO: Option<Side> = Some(Side::Destination);
 
-/// Checks a node's scripts.
+/// Checks the structure of a node's scripts.
 ///
 /// # Errors
-/// A jump or a rule that is missing.
+/// A missing hook or rule.
 pub(super) fn check(holdings: &KernelContents) -> Result<(), ScriptError> {
     for (id, table) in &holdings.tables {
         let checked = match id.kind {
@@ -104,8 +104,8 @@ fn check_filter(id: TableId, table: &CheckedTable) -> Result<(), String> {
         .try_for_each(|needed| needed.check(table, local))
 }
 
-/// A table before the filter table has the jumps that it needs, and no other chain of its own
-/// leads packets in.
+/// Checks that a table before the filter table has at least one hook, and that each hook leads to a
+/// chain with rules.
 fn check_early(table: &CheckedTable) -> Result<(), String> {
     let mut hooks = table
         .built_in
@@ -134,7 +134,7 @@ impl RequiredRule {
     fn check(&self, table: &CheckedTable, local: &str) -> Result<(), String> {
         let name = format!("{PREFIX}{}", self.chain);
         let rules = table.chains.get(&name).map_or(&[][..], Vec::as_slice);
-        // what stands behind a rule that takes every packet is not met by any
+        // No packet reaches the rules after one that takes every packet.
         let end = rules
             .iter()
             .position(takes_everything)

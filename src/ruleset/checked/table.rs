@@ -1,4 +1,4 @@
-//! The script of a table.
+//! Reads the script for a table.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::ruleset::checked::words::{ScriptWord, split_words};
 use crate::ruleset::checked::{CheckLevel, ReadResult, ReadScript, ensure, lines};
 use crate::ruleset::{KernelChain, PREFIX, ParsedSets, TableId};
 
-/// Our part of a table.
+/// Palisade's part of a table.
 #[derive(Debug, Clone)]
 pub struct CheckedTable {
-    /// Our chains and their rules, in order.
+    /// Palisade's chains with their rules, in order.
     pub chains: BTreeMap<String, Vec<CheckedRule>>,
-    /// Rules in the kernel's chains, in the order of the script.
+    /// Rules in built-in chains, in script order.
     pub built_in: BTreeMap<KernelChain, Vec<CheckedRule>>,
 }
 
-/// The comment of the jumps from the kernel's chains.
+/// Comment of the hooks.
 const HOOK_COMMENT: &str = "palisade";
 
 struct CheckedTableReader<'run> {
@@ -27,15 +27,15 @@ struct CheckedTableReader<'run> {
     sets: &'run ParsedSets,
     level: CheckLevel<'run>,
     table: CheckedTable,
-    /// Whether a rule was read: chains are declared before all rules.
+    /// Whether a rule was read. Chains must be declared before all rules.
     has_rules: bool,
 }
 
-/// Reads the script of a table.
+/// Reads the script for a table.
 ///
 /// # Errors
-/// Any line that is not in the form that palisade writes; jumps that lead nowhere or nest too
-/// deep; chains that no packet gets to.
+/// A line that is not in the form that Palisade writes; a jump to a missing chain, or nested too
+/// deep; or a chain that no packet can reach.
 pub(super) fn read(
     text: &str,
     id: TableId,
@@ -112,7 +112,7 @@ impl CheckedTableReader<'_> {
             level: self.level,
         };
         let rest = words.get(begin..).unwrap_or_default();
-        // the words are parted by one space each
+        // `split_words` has checked that one space separates two words.
         let text = line.splitn(begin + 1, ' ').last().unwrap_or_default();
         let rule = CheckedRule {
             line: number,
@@ -149,6 +149,7 @@ impl CheckedTableReader<'_> {
 
         let rules = self.table.built_in.get_mut(chain);
         let rules = rules.ok_or_else(|| format!("there is no chain `{chain}`"))?;
+        // In a bundle, the hook is the only rule in a built-in chain.
         if matches!(self.level, CheckLevel::Bundle(_)) {
             ensure(rule.is_hook_of(chain), || {
                 format!("a rule in `{chain}`, where bundles have the jump to `pal-{chain}` alone")
@@ -162,7 +163,7 @@ impl CheckedTableReader<'_> {
 }
 
 impl CheckedRule {
-    /// Whether it is the jump from one of the kernel's chains that bundles have.
+    /// Returns whether the rule is the hook that bundles have in this built-in chain.
     fn is_hook_of(&self, chain: &str) -> bool {
         let leads = matches!(&self.target, CheckedTarget::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
         leads && self.conditions.is_empty() && self.comment == HOOK_COMMENT && !self.is_extension()
@@ -170,16 +171,18 @@ impl CheckedRule {
 }
 
 impl CheckedTable {
-    /// The rules of a chain, the kernel's included, as the kernel holds them.
+    /// Returns the rules of a chain, which may be built in, in the kernel's order. Returns `None`
+    /// if the chain does not exist.
     pub fn chain(&self, name: &str) -> Option<Vec<&CheckedRule>> {
         let rules = self.chains.get(name).or_else(|| self.built_in.get(name))?;
+        // Each `-I chain 1` goes before the earlier ones, so the order of the head is reversed.
         let (head, tail): (Vec<&CheckedRule>, Vec<_>) =
             rules.iter().partition(|rule| rule.is_at_head);
         Some(head.into_iter().rev().chain(tail).collect())
     }
 
-    /// What the tools check when they commit: targets exist, nothing loops, nesting is not too
-    /// deep. And what we ask: every chain is used.
+    /// Checks what the tools check at commit: targets exist, nothing loops, nesting is not too
+    /// deep. Also checks that every chain is used.
     fn check_jumps(&self) -> ReadResult<()> {
         let mut used = BTreeMap::new();
         for chain in self.built_in.keys() {
@@ -199,8 +202,8 @@ impl CheckedTable {
         })
     }
 
-    /// The kernel has no `rpfilter` but below PREROUTING (`rpfilter_mt_reg` in
-    /// net/ipv4/netfilter/ipt_rpfilter.c): the packet must have arrived on an interface.
+    /// The kernel supports `rpfilter` only below PREROUTING (`rpfilter_mt_reg` in
+    /// net/ipv4/netfilter/ipt_rpfilter.c), because the packet must have arrived on an interface.
     fn check_reverse_paths(&self) -> ReadResult<()> {
         let mut used = BTreeMap::new();
         for chain in self.built_in.keys().filter(|chain| **chain != "PREROUTING") {
@@ -220,7 +223,8 @@ impl CheckedTable {
         }
     }
 
-    /// Goes where a packet can go; `used` holds the greatest depth at which a chain was met.
+    /// Visits the chains that a packet can reach. `used` holds the greatest depth of each visited
+    /// chain.
     fn descend<'table>(
         &'table self,
         chain: &'table str,
@@ -230,6 +234,7 @@ impl CheckedTable {
         ensure(depth <= limits::DEPTH, || {
             format!("`{chain}` is nested too deep")
         })?;
+        // A loop ends here, too: each pass increases the depth up to the limit.
         if used.get(chain).is_some_and(|known| *known >= depth) {
             return Ok(());
         }
@@ -252,7 +257,7 @@ impl CheckedTable {
     }
 }
 
-/// `pal-` and letters, digits, `-`, `_` and `.`.
+/// Returns whether a chain name is `pal-` with letters, digits, `-`, `_` and `.`.
 fn is_chain_name(name: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let own = name.strip_prefix(PREFIX).unwrap_or_default();
@@ -260,7 +265,7 @@ fn is_chain_name(name: &str) -> bool {
 }
 
 impl<'line> ScriptWord<'line> {
-    /// The word, if it is not in quotes.
+    /// Returns the word if it is not quoted.
     pub(super) fn bare(self) -> Option<&'line str> {
         (!self.is_quoted).then_some(self.text)
     }

@@ -20,7 +20,7 @@ create pal-sp4-x hash:ip,port family inet hashsize 1024 maxelem 65536
 add pal-sp4-x 10.0.0.1,tcp:80
 ";
 
-/// The filter table of IPv4; of IPv6 it is the same with other sets.
+/// The filter table of IPv4. The one of IPv6 differs only in its sets.
 const FILTER: &str = r#"# filter
 *filter
 :pal-FORWARD - [0:0]
@@ -46,7 +46,7 @@ const FILTER: &str = r#"# filter
 COMMIT
 "#;
 
-/// The rule of [`FILTER`] that others take the place of.
+/// The rule of [`FILTER`] that the tests replace.
 const RULE: &str =
     r#"-A pal-from-endpoint -p tcp -m multiport --dports 80 -m comment --comment "rule" -j DROP"#;
 
@@ -75,12 +75,12 @@ fn refusal(sets: &str, filter: &str) -> String {
     refused.expect_err(&format!("{sets}{filter}")).to_string()
 }
 
-/// Reads a rule in the place of another, with these extensions.
+/// Reads [`FILTER`] with this rule in place of [`RULE`], with these extensions allowed.
 fn rule(rule: &str, names: &[&str]) -> Result<CheckedScripts, ScriptError> {
     read_all(SETS, &FILTER.replace(RULE, rule), None, &allowed(names))
 }
 
-/// Reads conditions of a rule that drops, in the filter table of a family.
+/// Reads a DROP rule with these conditions, in the filter table of a family.
 fn rule_of(family: &str, conditions: &str) -> Result<CheckedScripts, ScriptError> {
     let sized = |filter: String| filter.replace("pal-local4", "pal-local6");
     let [plain, changed] = [
@@ -155,7 +155,7 @@ fn lines_are_as_long_as_the_tools_read() {
 #[test]
 fn rules_have_one_form() {
     for refused in [
-        // numbers that the tools read otherwise, or print otherwise
+        // numbers that the tools read or print differently
         "-p tcp -m multiport --dports 010 -j DROP",
         "-p tcp -m multiport --dports +80 -j DROP",
         "-p tcp -m multiport --dports 0x50 -j DROP",
@@ -188,7 +188,7 @@ fn rules_have_one_form() {
         "-i + -j DROP",
         "-m rpfilter --validmark --invert -j DROP",
         "-i -j DROP",
-        // what may not be limited, since it would pass above the limit
+        // rules without a limit: packets above it would pass
         "-m limit --limit 10/second --limit-burst 20 -j DROP",
         "-m limit --limit 1/second --limit-burst 20 -j LOG --log-prefix \"x\" --log-level 5",
         // targets and commands
@@ -221,7 +221,7 @@ fn rules_have_one_form() {
     }
 }
 
-/// In both families, for every option that takes an address; without the `!` all are met.
+/// Covers both families and every option that takes an address. Without `!`, all are accepted.
 #[test]
 fn negated_conditions_that_no_packet_meets_are_refused() {
     for (family, all) in [("v4", "0.0.0.0/0"), ("v6", "::/0")] {
@@ -358,7 +358,7 @@ fn members_have_one_form_and_order() {
     }
 }
 
-/// The kernel takes memory for the buckets of a set, however few members it has.
+/// The kernel allocates a set's buckets at creation, however few members it has.
 #[test]
 fn sets_have_the_size_that_their_members_need() {
     for members in [0, 1, 1024, 1025, 2048, 40_000] {
@@ -401,7 +401,7 @@ fn sets_have_the_size_that_their_members_need() {
     }
 }
 
-/// Before they are expanded: reading them takes no memory for what is refused.
+/// The limit applies before ranges are expanded, so refused scripts allocate no memory.
 #[test]
 fn all_sets_together_are_bounded() {
     let one = "create pal-p-0 bitmap:port range 0-65535\nadd pal-p-0 1-65535\n";
@@ -423,7 +423,7 @@ fn fixed_chains_lead_into_policy() {
         let less: String = lines.map(|(_, line)| format!("{line}\n")).collect();
         refusal(SETS, &less);
 
-        // a rule before it that takes every packet is as good as its lack
+        // If a rule before it takes every packet, the rule might as well be missing.
         let words: Vec<&str> = line.split(' ').collect();
         if line.starts_with("-A") && line.contains("-m set") {
             let early = format!("-A {} -j ACCEPT\n{line}", words[1]);
@@ -470,7 +470,7 @@ fn early_tables_have_jumps_of_their_own() {
     assert!(read("*raw\nCOMMIT\n").is_err());
 }
 
-/// In raw and mangle, ACCEPT decides nothing but that rules of others are not asked.
+/// In raw and mangle, the only effect of ACCEPT is to skip foreign rules.
 #[test]
 fn early_tables_accept_nothing() {
     for (kind, conditions) in [
@@ -573,7 +573,7 @@ fn extensions_drop_or_observe() {
     assert!(rule("-A INPUT -p tcp -m tcp --dport 22 -j DROP", &NAMES).is_err());
 }
 
-/// Conditions with one extension: its family, and what stands before its options.
+/// Returns the family and the conditions before the options of an extension.
 fn begun(known: &KnownExtension) -> (&'static str, String) {
     let family = known.family.map_or(
         "v4",
@@ -589,7 +589,7 @@ fn begun(known: &KnownExtension) -> (&'static str, String) {
     )
 }
 
-/// The matches that may be allowed.
+/// Returns the matches that a user may allow.
 fn matches() -> impl Iterator<Item = &'static KnownExtension> {
     KnownExtension::every().filter(|known| known.name.to_ascii_lowercase() == known.name)
 }
@@ -615,7 +615,7 @@ fn options_of_extensions_are_known_in_full() {
                 option.is_negatable,
                 "{negated}"
             );
-            // getopt_long takes what begins only one option for it
+            // getopt_long accepts every unambiguous abbreviation of an option.
             for length in 0..option.name.len() {
                 let (part, _) = option.name.split_at(length);
                 let is_other = known.options.iter().any(|other| other.name == part);
@@ -642,13 +642,13 @@ fn options_of_extensions_are_known_in_full() {
     }
 }
 
-/// Options of the tools, in full, short or abbreviated, and of extensions that are never allowed.
+/// Options of the tools, in full, short or abbreviated, and of extensions that cannot be allowed.
 const FOREIGN: &str = "-4 -6 -A -D -F -I -M -V -X -Z -c -d -f -g -h -i -j -m -n -o -p -s -t -v -w \
                        -x -- - ! --append --delete --destination --flush --fragment --goto --help \
                        --in-interface --insert --ipv4 --ipv6 --jump --label --match --modprobe \
                        --policy --set --set-counters --table --version --vers --wait --zero";
 
-/// The tools lose the quotes of words before they look for options.
+/// The tools remove quotes before they look for options.
 #[test]
 fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
     let words = FOREIGN.split(' ').filter(|word| !word.is_empty());
@@ -672,7 +672,7 @@ fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
             .flat_map(|place| ends.iter().map(move |end| (place, end)))
         {
             let text = format!("{before} {word}{behind}");
-            // an interface: a condition that palisade writes itself
+            // An interface match is a condition that Palisade writes itself.
             let is_own = ["-i", "-o"].contains(&word.as_str()) && *behind == " x";
             let is_own = is_own && (*before != &name || option.values == 0);
             assert_eq!(rule_of(family, &text).is_ok(), is_own, "{text}");

@@ -1,28 +1,28 @@
-//! The words of a line, where all readers agree what they are.
+//! Splits a line into words on which all readers agree.
 //!
-//! iptables-restore splits at blanks, takes quotes away anywhere, and unescapes within them; ipset
-//! toggles quotes anywhere. So a word is bare, of letters that none of them treats, or is in quotes
-//! from its first letter to its last; one space parts two words.
+//! iptables-restore splits at blanks, removes quotes anywhere, and unescapes inside them. ipset
+//! toggles quoting anywhere. So a word is either bare, with characters that no reader interprets,
+//! or quoted from its first to its last character. One space separates two words.
 
 use crate::limits;
 use crate::ruleset::checked::{ReadResult, ensure};
 
-/// A word.
+/// A word of a script line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScriptWord<'line> {
-    /// Without quotes.
+    /// The text without quotes.
     pub(super) text: &'line str,
-    /// Whether it was in quotes.
+    /// Whether the word was quoted.
     pub(super) is_quoted: bool,
 }
 
-/// Letters of bare words beside letters and digits.
+/// Characters of bare words, besides letters and digits.
 const BARE: &[u8] = b"._:/,+=@%!~^-";
 
-/// Letters that tools treat within quotes, or print otherwise than they were written.
+/// Characters that tools interpret inside quotes, or print in another form.
 const NOT_IN_QUOTES: [char; 3] = ['"', '\\', '\''];
 
-/// Splits a line.
+/// Splits a line into words.
 pub(super) fn split_words(line: &str) -> ReadResult<Vec<ScriptWord<'_>>> {
     let mut words = Vec::new();
     let mut rest = line;
@@ -39,7 +39,7 @@ pub(super) fn split_words(line: &str) -> ReadResult<Vec<ScriptWord<'_>>> {
     }
 }
 
-/// The first word, and what stands behind the space that ends it.
+/// Returns the first word, and the text after the space that follows it.
 fn first(text: &str) -> ReadResult<(ScriptWord<'_>, Option<&str>)> {
     match text.strip_prefix('"') {
         Some(inner) => {
