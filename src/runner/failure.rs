@@ -8,14 +8,14 @@ use std::time::Duration;
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunnerFailure {
-    /// There is no such program.
+    /// The program does not exist.
     NotFound(String),
-    /// It did not end in time, and was killed with all of its children.
+    /// The process did not end in time, and was killed with all its children.
     TimedOut(String, Duration),
-    /// It did not end in time and could not be killed: the kernel is busy with it, and it may still
-    /// write.
+    /// The process did not end in time and could not be killed, because it is blocked in the
+    /// kernel. It may still write.
     Stuck(String, Duration),
-    /// Something else: what the system said.
+    /// Another failure, with the system's message.
     Other(String),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for RunnerFailure {
     }
 }
 
-/// What the system said when something was done to a file.
+/// Converts an I/O error on a file.
 pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> RunnerFailure {
     RunnerFailure::Other(format!("cannot {doing} `{}`: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Files and folders, whole or not at all.
+//! Writes files and directories atomically.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::runner::failure::failure;
 use crate::runner::own::{self, sync};
 use crate::runner::{EntryType, FileTree, RunnerFailure};
 
-/// Reads a file of the kernel's, below `/proc`.
+/// Reads a kernel file below `/proc`. Returns `None` if it does not exist.
 pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, RunnerFailure> {
     match read_file(path) {
         Ok(content) => Ok(Some(content)),
@@ -21,12 +21,12 @@ pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, RunnerFailu
     }
 }
 
-/// Reads a file by its path in a directory of ours, of which no link is followed.
+/// Reads a file by its path in one of Palisade's directories. Follows no symbolic link.
 pub(super) fn read(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
     read_below(directory, path).map_err(|problem| RunnerFailure::Other(problem.message))
 }
 
-/// Writes beside the place and renames.
+/// Writes a file atomically: to a temporary file in the same directory, then renamed.
 pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
     own::check_entry(&path, EntryType::File)?;
@@ -37,6 +37,8 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
         .tempfile_in(directory)
         .and_then(|mut file| {
             file.write_all(content)?;
+            // Data must reach the disk before the rename, and the rename before success is
+            // reported.
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             sync(directory)
@@ -44,7 +46,8 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
     written.map_err(|error| failure("write", &path, &error))
 }
 
-/// Writes beside the place and renames, in exchange for what is there.
+/// Writes a directory atomically: to a temporary directory, which then changes places with the
+/// existing one.
 pub(super) fn write_folder(
     directory: &Path,
     name: &str,
@@ -62,6 +65,7 @@ pub(super) fn write_folder(
             files
                 .iter()
                 .try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
+            // On disk before the exchange makes it visible.
             sync(draft.path())?;
             let owned = BundleFiles::of_our_own(&path);
             let flags = if is_there {
@@ -70,7 +74,8 @@ pub(super) fn write_folder(
                 RenameFlags::NOREPLACE
             };
             renameat_with(CWD, draft.path(), CWD, &path, flags)?;
-            // what came meanwhile and is no part of a bundle is kept beside
+            // Entries that appeared meanwhile and belong to no bundle are kept under the temporary
+            // name.
             drop(clear(draft, &owned));
             sync(directory)
         });
@@ -93,7 +98,7 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     sync(parent)
 }
 
-/// Removes a file; one that is not there is gone already.
+/// Removes a file. Succeeds if it does not exist.
 pub(super) fn remove(directory: &Path, name: &str) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
     if !own::check_entry(&path, EntryType::File)? {
@@ -106,7 +111,7 @@ pub(super) fn remove(directory: &Path, name: &str) -> Result<(), RunnerFailure> 
     removed.map_err(|error| failure("remove", &path, &error))
 }
 
-/// Removes a folder that is a bundle; one that is not there is gone already.
+/// Removes a directory that contains a bundle. Succeeds if it does not exist.
 pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
     if !own::check_entry(&path, EntryType::Folder)? {

@@ -1,4 +1,4 @@
-//! One change of this node at a time.
+//! The node lock: one process at a time changes the node.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -12,20 +12,20 @@ use rustix::fs::OFlags;
 use crate::runner::failure::failure;
 use crate::runner::{EntryType, RunnerFailure, own};
 
-/// The lock's file, which is kept until the next boot.
+/// The lock file, which is kept until reboot.
 pub const LOCK_FILE: &str = "lock";
 
-/// How long to wait between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Nobody else changes this node while this is there.
+/// The node lock. No other process changes the node while this value exists.
 #[derive(Debug)]
 pub struct NodeLock {
     _file: Option<Arc<File>>,
 }
 
 impl NodeLock {
-    /// A lock of nothing, for runners that are alone.
+    /// Returns a lock that locks nothing, for runners without other processes.
     pub fn none() -> Self {
         Self { _file: None }
     }
@@ -35,11 +35,11 @@ impl NodeLock {
     }
 }
 
-/// Only root's: whoever can read a file can lock it, and keep all others waiting.
+/// Only root may open the file: any process that can open it can lock it, and block all others.
 const MODE: u32 = 0o600;
 
-/// Locks the file in a directory of ours. It is never unlocked, only closed, so that a child that
-/// has it open holds the lock on.
+/// Locks the lock file. The lock is never released explicitly: it ends when all descriptors are
+/// closed. So a child that inherited the descriptor keeps it.
 pub(super) fn acquire(directory: &Path, wait: Duration) -> Result<Option<File>, RunnerFailure> {
     let path = directory.join(LOCK_FILE);
     own::check_entry(&path, EntryType::File)?;
@@ -48,8 +48,8 @@ pub(super) fn acquire(directory: &Path, wait: Duration) -> Result<Option<File>, 
     locked.map_err(|error| failure("lock", &path, &error))
 }
 
-/// Locks the file with all others who only look. Where there is none, nobody has changed this node
-/// since it booted.
+/// Locks the lock file in shared mode, for readers. If the file does not exist, no process has
+/// changed the node since boot, and no lock is needed.
 pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
     let path = directory.join(LOCK_FILE);
     own::check_entry(&path, EntryType::File)?;
@@ -60,7 +60,8 @@ pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<NodeLock>
     }
 }
 
-/// No other file than the lock's own is opened, nor has its mode changed, and no pipe is waited on.
+/// Open flags: no symbolic link is followed, so no other file is opened or changes its mode; and a
+/// named pipe does not block.
 const NO_LINK: i32 = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .bits()
@@ -73,8 +74,8 @@ fn open_to_look(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens the lock's file, and takes from others the right to, which they had in files of versions
-/// before.
+/// Opens the lock file for writing. Restricts its mode, which older versions left open to other
+/// users.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(MODE);
@@ -85,8 +86,8 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Tries until it succeeds; none where it does not in time. A file that was removed or replaced
-/// meanwhile is no lock any more: it is opened anew each time.
+/// Opens and tries the lock until it succeeds. Returns `None` after `wait`. Each attempt opens the
+/// file again, because a file that was removed or replaced locks nothing.
 fn wait_for(
     path: &Path,
     open: impl Fn() -> io::Result<File>,
@@ -105,7 +106,7 @@ fn wait_for(
     }
 }
 
-/// Whether this file is the one that stands there now.
+/// Returns whether the open file is the one that the path names now.
 pub(super) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
     let is = |found: &Metadata| (found.dev(), found.ino());
     match fs::metadata(path) {

@@ -1,8 +1,9 @@
-//! The node's world: everything that is done to it goes through one [`Runner`].
+//! Access to the node: every process, file and netlink request goes through one [`Runner`].
 //!
-//! In: [`ToolCall`]s, each one process with its input, [`NetfilterRequest`]s to the kernel, and
-//! files of our own. Out: what they answered, as it is. Absent: what calls and requests mean. The
-//! real one is [`ProcessRunner`]; tests put faults before, into and behind each call.
+//! In: [`ToolCall`]s, each one process with its input; [`NetfilterRequest`]s to the kernel; and
+//! Palisade's files. Out: their answers, unchanged. Absent: the meaning of calls and requests.
+//! [`ProcessRunner`] is the real implementation. Tests inject faults before, during and after each
+//! call.
 #![expect(
     clippy::disallowed_methods,
     reason = "this room runs processes and keeps files"
@@ -28,57 +29,57 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
-/// A process to be run.
+/// A process to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// The program: a name to be looked for in the directories of [`programs::PATH`], or an
-    /// absolute path.
+    /// The program: a name to find in the directories of [`programs::PATH`], or an absolute path.
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// What it reads on standard input.
+    /// Its standard input.
     pub input: String,
 }
 
-/// A request to the kernel's netfilter, over netlink.
+/// A request to the kernel's netfilter subsystem, over netlink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetfilterRequest {
-    /// The subsystem and its message: `NFNL_SUBSYS_… << 8 | …`.
+    /// Subsystem and message type: `NFNL_SUBSYS_… << 8 | …`.
     pub kind: u16,
-    /// What stands behind the header of netlink.
+    /// The message after the netlink header.
     pub body: Vec<u8>,
 }
 
-/// What a process said.
+/// Result of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessOutput {
-    /// Its exit status; none where a signal ended it.
+    /// Exit status. `None` if a signal ended the process.
     pub status: Option<i32>,
-    /// Standard output; bytes that are no UTF-8 are replaced.
+    /// Standard output. Bytes that are not UTF-8 are replaced.
     pub output: String,
     /// Standard error, likewise.
     pub errors: String,
 }
 
-/// Everything that a node can be made to do.
+/// Everything that Palisade does to a node.
 pub trait Runner {
     /// Runs a process to its end.
     ///
     /// # Errors
-    /// When it cannot be started, or does not end in time. An exit status is no error here.
+    /// If it cannot be started, or does not end in time. A nonzero exit status is not an error
+    /// here.
     fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure>;
 
-    /// Runs processes that do not depend on each other, as [`Runner::run`] does; the answers in the
-    /// order of the calls. The real one runs them at once.
+    /// Runs independent processes, each like [`Runner::run`]. Returns the answers in the order of
+    /// the calls. [`ProcessRunner`] runs them concurrently.
     fn run_all(&mut self, calls: &[ToolCall]) -> Vec<Result<ProcessOutput, RunnerFailure>> {
         calls.iter().map(|call| self.run(call)).collect()
     }
 
-    /// Makes requests of the kernel's netfilter, one after another; what the kernel says of each. A
-    /// runner without a kernel has no answers.
+    /// Sends requests to the kernel's netfilter, one after another. Returns the kernel's answer to
+    /// each. A runner without a kernel fails.
     ///
     /// # Errors
-    /// When the kernel cannot be asked, or does not answer.
+    /// If the kernel cannot be reached, or does not answer.
     fn ask(
         &mut self,
         _requests: &[NetfilterRequest],
@@ -88,41 +89,41 @@ pub trait Runner {
         ))
     }
 
-    /// Starts a process that outlives this one, and waits until it has written a first line.
+    /// Starts a process that outlives this one, and waits for the first line of its output.
     ///
     /// # Errors
-    /// When it cannot be started, or ends without a line.
+    /// If it cannot be started, or ends without a line.
     fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure>;
 
-    /// Waits until nobody else changes this node; none where somebody still does after that long.
+    /// Acquires the node lock, or returns `None` after `wait`.
     ///
-    /// Processes that [`Runner::run`] starts while it is held hold it too: where this process is
-    /// killed, the node is free when they have ended.
+    /// Processes that [`Runner::run`] starts meanwhile inherit the lock. So if this process is
+    /// killed, the lock is free only when they have ended.
     ///
     /// # Errors
-    /// When there can be no lock.
+    /// If the lock file cannot be created or locked.
     fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure>;
 
-    /// Waits until nobody changes this node, and keeps others from it, but not from looking too;
-    /// none where somebody still does after that long. Nothing is written. A runner that is alone
-    /// need not wait.
+    /// Acquires the node lock in shared mode, or returns `None` after `wait`. Other readers may
+    /// hold it too, writers may not. Writes nothing. A runner without other processes need not
+    /// wait.
     ///
     /// # Errors
-    /// When the lock cannot be looked at.
+    /// If the lock file cannot be opened.
     fn lock_to_look(&mut self, _wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         Ok(Some(NodeLock::none()))
     }
 
-    /// Reads a file; none where there is none.
+    /// Reads a file. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// When there is one and it cannot be read.
+    /// If it exists and cannot be read.
     fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure>;
 
-    /// Writes a file, whole or not at all; none removes it.
+    /// Writes a file atomically. `None` removes it.
     ///
     /// # Errors
-    /// When it cannot be written; what was there is there still.
+    /// If it cannot be written. The old file stays then.
     fn write(
         &mut self,
         file: Retention,
@@ -130,10 +131,10 @@ pub trait Runner {
         content: Option<&[u8]>,
     ) -> Result<(), RunnerFailure>;
 
-    /// Writes a folder in place of the one that is there, whole or not at all; none removes it.
+    /// Replaces a directory atomically. `None` removes it.
     ///
     /// # Errors
-    /// When it cannot be written; what was there is there still.
+    /// If it cannot be written. The old directory stays then.
     fn write_folder(
         &mut self,
         folder: Retention,
@@ -141,11 +142,11 @@ pub trait Runner {
         files: Option<&FileTree>,
     ) -> Result<(), RunnerFailure>;
 
-    /// Whether a file or folder of ours may be written at a name: nothing that palisade did not
-    /// write is there. Changes nothing. A runner that keeps nothing has nothing against it.
+    /// Checks that Palisade may write a file or directory at a name: nothing that Palisade did not
+    /// write is there. Changes nothing. A runner that keeps no files accepts every name.
     ///
     /// # Errors
-    /// When it may not, with what stands there.
+    /// If something else is there.
     fn check(
         &mut self,
         _keep: Retention,
@@ -155,43 +156,43 @@ pub trait Runner {
         Ok(())
     }
 
-    /// Tries whether files can be kept, and leaves nothing behind.
+    /// Tests whether files can be kept, without leaving any.
     ///
     /// # Errors
-    /// When they cannot.
+    /// If they cannot.
     fn try_to_keep(&mut self, _keep: Retention) -> Result<(), RunnerFailure> {
         Ok(())
     }
 
-    /// Where a file or folder stands.
+    /// Returns the path of a file or directory.
     fn place(&self, keep: Retention, name: &str) -> PathBuf;
 }
 
-/// Files by their paths in a folder.
+/// Contents of files, by their paths in a directory.
 pub type FileTree = BTreeMap<String, Vec<u8>>;
 
-/// What is kept.
+/// Type of a kept entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryType {
     /// A file.
     File,
-    /// A directory with a bundle in it.
+    /// A directory that contains a bundle.
     Folder,
 }
 
 /// How long a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// As long as the kernel runs, like its tables: in `/run/palisade`.
+    /// Until reboot, like the kernel's tables: in `/run/palisade`.
     UntilBoot,
-    /// Beyond a boot: in `/var/lib/palisade`.
+    /// Beyond a reboot: in `/var/lib/palisade`.
     Always,
-    /// The kernel's own, below `/proc`; only to be read.
+    /// The kernel's own files below `/proc`, which are read-only here.
     Kernel,
 }
 
 impl ToolCall {
-    /// A call without input.
+    /// Returns a call without input.
     pub fn new(program: &str, arguments: &[&str]) -> Self {
         Self {
             program: program.to_owned(),
@@ -200,7 +201,7 @@ impl ToolCall {
         }
     }
 
-    /// The same call with input.
+    /// Returns the same call with input.
     #[must_use]
     pub fn with_input(self, input: String) -> Self {
         Self { input, ..self }
@@ -208,7 +209,7 @@ impl ToolCall {
 }
 
 impl fmt::Display for ToolCall {
-    /// `ipset restore`.
+    /// Formats the command line: `ipset restore`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.program)?;
         self.arguments

@@ -1,4 +1,4 @@
-//! Requests to the kernel's netfilter over netlink, each of which it answers with an error number.
+//! Requests to the kernel's netfilter over netlink. The kernel answers each with an error number.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,19 +12,18 @@ use crate::runner::NetfilterRequest;
 /// `NLM_F_REQUEST | NLM_F_ACK`.
 const FLAGS: u16 = 0x1 | 0x4;
 
-/// `NLMSG_ERROR`, which also says that all went well.
+/// `NLMSG_ERROR`, which also reports success.
 const ANSWER: u16 = 2;
 
-/// Bytes of the header: length, kind, flags, number, sender.
+/// Bytes of the netlink header: length, type, flags, sequence number, sender.
 const HEADER: usize = 16;
 
-/// The most that is read of an answer: its header, the error number, and the request that it
-/// repeats.
+/// Maximum bytes to read of an answer: header, error number, and the repeated request.
 const MOST_OF_ANSWER: usize = 4096;
 
-/// Makes requests one after another; what the kernel says of each.
+/// Sends requests one after another, and returns the kernel's answer to each.
 pub(super) fn ask(requests: &[NetfilterRequest]) -> io::Result<Vec<io::Result<()>>> {
-    // netfilter answers before `send` returns
+    // netfilter answers before `send` returns, so no wait is needed.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(
         AddressFamily::NETLINK,
@@ -64,7 +63,7 @@ fn ask_one(
     })
 }
 
-/// A request with its header.
+/// Returns a request with its header.
 fn message(number: u32, request: &NetfilterRequest) -> io::Result<Vec<u8>> {
     let length = u32::try_from(HEADER + request.body.len()).map_err(io::Error::other)?;
     let sender = 0_u32;
@@ -78,8 +77,8 @@ fn message(number: u32, request: &NetfilterRequest) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The error number in an answer to the request of that number, which is not above 0; none where it
-/// is something else.
+/// Returns the error number of an answer to the request with this sequence number: 0 or a negative
+/// errno. Returns `None` if the message is something else.
 pub(super) fn error_of(answer: &[u8], number: u32) -> Option<i32> {
     let is_answer = *answer.get(4..)?.first_chunk()? == ANSWER.to_ne_bytes()
         && *answer.get(8..)?.first_chunk()? == number.to_ne_bytes();

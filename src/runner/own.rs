@@ -1,15 +1,14 @@
-//! Directories that palisade keeps its files in: which are its own, and what in them is.
+//! Palisade's directories: which directories are its own, and which of their entries.
 //!
-//! A user names them, perhaps by mistake, and palisade runs as root. So nothing is written or
-//! removed in a directory unless the directory is palisade's own: a default one, one that was empty
-//! before, or one that palisade has marked. Nothing that palisade did not write is removed or
-//! replaced there either: each entry must be of the type that palisade writes, and no link is
-//! followed.
+//! A user names the directories, perhaps by mistake, and Palisade runs as root. So Palisade writes
+//! and removes nothing in a directory unless it is its own: a default one, one that was empty
+//! before, or one that Palisade has marked. Even there, it removes or replaces nothing that it did
+//! not write: each entry must have the type that Palisade writes, and no symbolic link is followed.
 //!
-//! Checks and changes are steps of their own. Nobody comes between who could not do all of it
-//! anyway: only root and this user may write to a directory on the way there, as sshd has it of its
-//! files (`StrictModes` in sshd_config(5)). In a directory that all may write to, as `/tmp`, the
-//! sticky bit must keep them from the entries of others.
+//! A check and the change after it are separate steps. A race between them gains an attacker
+//! nothing: only root and this user may write to the directories on the path, as sshd requires for
+//! its files (`StrictModes` in sshd_config(5)). In a directory that every user may write to, such
+//! as `/tmp`, the sticky bit must protect the entries of others.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -24,23 +23,24 @@ use crate::bundle::{BundleFiles, named};
 use crate::runner::failure::failure;
 use crate::runner::{EntryType, RunnerFailure};
 
-/// The directories that no user needs to name.
+/// The default directories.
 pub(super) const RUN_DIRECTORY: &str = "/run/palisade";
 pub(super) const STATE_DIRECTORY: &str = "/var/lib/palisade";
 
-/// The file that says that a directory is palisade's own. It is empty, so that it takes no room.
+/// The file that marks a directory as Palisade's own. It is empty, so that it needs no space.
 pub(super) const MARK: &str = ".palisade-directory";
 
-/// What a file system has in its root.
+/// A directory that some file systems have in their root.
 const OF_FILE_SYSTEMS: &str = "lost+found";
 
-/// The most links on the way to a directory, as the kernel has it (path_resolution(7)).
+/// Maximum number of symbolic links on a path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// What an owner is shown as who has no number in a user namespace (user_namespaces(7)).
+/// Displayed user id of an owner that is not mapped into the user namespace (user_namespaces(7)).
 const UNMAPPED: u32 = 65_534;
 
-/// Fails unless palisade may write to `directory` or make it, and what is in it is palisade's.
+/// Checks that Palisade may write to `directory` or create it, and that its contents are
+/// Palisade's.
 pub(super) fn check(directory: &Path) -> Result<(), RunnerFailure> {
     check_way(directory)?;
     is_own(directory)
@@ -56,7 +56,7 @@ pub(super) fn check(directory: &Path) -> Result<(), RunnerFailure> {
         })
 }
 
-/// Makes `directory`, unless it is there, and marks it as palisade's own.
+/// Creates `directory` if necessary, and marks it as Palisade's own.
 pub(super) fn prepare(directory: &Path) -> Result<(), RunnerFailure> {
     check(directory)?;
     DirBuilder::new()
@@ -64,8 +64,9 @@ pub(super) fn prepare(directory: &Path) -> Result<(), RunnerFailure> {
         .mode(0o755)
         .create(directory)
         .map_err(|error| failure("make", directory, &error))?;
-    // somebody else may have made it meanwhile
+    // Another process may have created it meanwhile.
     check_way(directory)?;
+    // Default directories need no mark.
     if is_default(directory) {
         return Ok(());
     }
@@ -84,7 +85,7 @@ pub(super) fn prepare(directory: &Path) -> Result<(), RunnerFailure> {
     }
 }
 
-/// Removes the mark from a directory that has nothing else in it any more.
+/// Removes the mark from a directory that contains nothing else.
 pub(super) fn release(directory: &Path) -> io::Result<()> {
     let names: Vec<OsString> = fs::read_dir(directory)?
         .map(|entry| entry.map(|entry| entry.file_name()))
@@ -95,8 +96,8 @@ pub(super) fn release(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether something of palisade's stands at `path`. Anything else there is an error, a symbolic
-/// link for one.
+/// Returns whether an entry of Palisade's exists at `path`. Anything else there is an error, such
+/// as a symbolic link.
 pub(super) fn check_entry(path: &Path, sort: EntryType) -> Result<bool, RunnerFailure> {
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
@@ -150,7 +151,7 @@ fn is_default(directory: &Path) -> bool {
         .any(|default| directory == Path::new(default))
 }
 
-/// Returns `None` if a directory is palisade's own, or may become so, else the entries that say no.
+/// Returns `None` if a directory is Palisade's own or may become so, or else the foreign entries.
 fn is_own(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     if is_default(directory) || is_marked(directory)? {
         return Ok(None);
@@ -166,11 +167,11 @@ fn is_own(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     let mut foreign: Vec<PathBuf> = names.collect::<io::Result<_>>()?;
     foreign.retain(|name| name.as_os_str() != OF_FILE_SYSTEMS);
     foreign.sort_unstable();
-    // another palisade may have marked it meanwhile
+    // Another Palisade process may have marked it meanwhile.
     Ok((!foreign.is_empty() && !is_marked(directory)?).then_some(foreign))
 }
 
-/// Whether a directory has the mark.
+/// Returns whether a directory has the mark.
 fn is_marked(directory: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(directory.join(MARK)) {
         Ok(about) => Ok(about.is_file() && about.len() == 0),
@@ -183,13 +184,14 @@ fn is_marked(directory: &Path) -> io::Result<bool> {
     }
 }
 
-/// Fails unless only root and this user say what stands at `directory`, which need not be there: it
-/// is no link, theirs, and nobody else may write there; each directory above it is theirs, and
-/// nobody else may write there, or the sticky bit keeps them from the entries of others. Links
-/// above it are followed where that holds of the directories that they are in.
+/// Checks that only root and this user control what is at `directory`, which need not exist. It
+/// must not be a symbolic link, must belong to one of them, and no other user may write to it. The
+/// same holds for each directory above it, except that a directory with the sticky bit may be
+/// writable for all. Symbolic links above it are followed if the directories that contain them meet
+/// these conditions.
 ///
-/// Who could write there could exchange what is applied at the next boot, or have files elsewhere
-/// changed.
+/// A user who could write there could replace what is applied at the next boot, or make Palisade
+/// change files elsewhere.
 pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
     let absolute =
         std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
@@ -214,6 +216,7 @@ pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
                     "is a symbolic link of somebody else, or one of too many",
                 ));
             }
+            // The target may contain links itself, so its components go through the same checks.
             let target = fs::read_link(&next).map_err(|error| failure("look at", &next, &error))?;
             target
                 .components()
@@ -225,12 +228,12 @@ pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
         at = next;
     }
 
-    // a `..` at the end leads to one that was only on the way
+    // After a trailing `..`, the last directory was checked only as a parent.
     let about = fs::symlink_metadata(&at).map_err(|error| failure("look at", &at, &error))?;
     check_directory(&at, &about, false)
 }
 
-/// The path behind one more component of a path without links.
+/// Appends one component to a path without symbolic links.
 fn step(at: &Path, name: &OsStr) -> PathBuf {
     match Path::new(name).components().next() {
         Some(Component::RootDir) => PathBuf::from("/"),
@@ -242,6 +245,7 @@ fn step(at: &Path, name: &OsStr) -> PathBuf {
 
 fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), RunnerFailure> {
     let mode = about.mode() & 0o7777;
+    // In a sticky directory, users cannot rename or delete the entries of others.
     let is_sticky = is_above && mode & 0o1000 != 0;
 
     match () {
@@ -268,8 +272,8 @@ fn refused(path: &Path, problem: &str) -> RunnerFailure {
     ))
 }
 
-/// Whether something is root's or this user's. Above our own directory, an owner without a number
-/// in this user namespace counts as root: who made the namespace chose what is there.
+/// Returns whether root or this user owns an entry. Above Palisade's directory, an unmapped owner
+/// in a user namespace counts as root, because whoever created the namespace chose its files.
 fn is_trusted(about: &Metadata, is_above: bool) -> bool {
     [0, geteuid().as_raw()].contains(&about.uid())
         || is_above && about.uid() == UNMAPPED && is_in_user_namespace()
@@ -281,8 +285,8 @@ fn is_in_user_namespace() -> bool {
     !map.is_empty() && words != ["0", "0", "4294967295"]
 }
 
-/// Tries whether a file can be made in `directory`, or where that would be made. Nothing is left
-/// there.
+/// Tests whether a file can be created in `directory`, or in its nearest existing ancestor. Leaves
+/// no file.
 pub(super) fn try_to_keep(directory: &Path) -> Result<(), RunnerFailure> {
     check(directory)?;
     let absolute =
@@ -299,7 +303,7 @@ pub(super) fn try_to_keep(directory: &Path) -> Result<(), RunnerFailure> {
     tried.map_err(|error| failure("write to", there, &error))
 }
 
-/// Puts the entries of a directory on the disk.
+/// Flushes the entries of a directory to disk.
 pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

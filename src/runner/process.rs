@@ -1,8 +1,8 @@
-//! One process: its input as a file of memory, its output by pipes, its end by a deadline.
+//! Runs one process: input from a memory file, output through pipes, end by a deadline.
 //!
-//! The input is a file and no pipe: a tool whose input ends in the middle of a line takes the half
-//! of it (`ipset restore` adds `10.0.0.1` where `10.0.0.128` was to come), and a pipe ends wherever
-//! this process is killed.
+//! The input is a file and not a pipe. If its input ends within a line, a tool takes the partial
+//! line: `ipset restore` adds `10.0.0.1` where `10.0.0.128` was meant. A pipe ends anywhere if this
+//! process is killed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -19,16 +19,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::runner::{ProcessOutput, RunnerFailure, ToolCall, programs};
 
-/// How long a killed process may take to be gone; one that the kernel is busy with is left to init.
+/// How long a killed process may take to exit. One that is blocked in the kernel is left to init.
 const LAST_RESPECTS: Duration = Duration::from_secs(2);
 
-/// Bytes read at once.
+/// Bytes to read at once.
 const CHUNK: usize = 1 << 16;
 
-/// Bytes that a process may say.
+/// Maximum bytes of output of a process.
 const MOST_OUTPUT: usize = 1 << 30;
 
-/// Runs a process to its end, which is when it and all who have its output open are gone.
+/// Runs a process to its end: it has exited, and no process has its output open.
 pub(super) fn run(
     call: &ToolCall,
     limit: Duration,
@@ -37,13 +37,14 @@ pub(super) fn run(
     RunningProcess::spawn(call, lock)?.finish(limit)
 }
 
-/// Runs processes at once, each as [`run`] does.
+/// Runs processes concurrently, each like [`run`].
 pub(super) fn run_all(
     calls: &[ToolCall],
     limit: Duration,
     lock: Option<&File>,
 ) -> Vec<Result<ProcessOutput, RunnerFailure>> {
-    // one after another, since each opens and closes the lock to children
+    // Spawned one after another: each spawn makes the lock inheritable and then not, for all
+    // threads.
     let running: Vec<Result<RunningProcess<'_>, RunnerFailure>> = calls
         .iter()
         .map(|call| RunningProcess::spawn(call, lock))
@@ -67,7 +68,7 @@ pub(super) fn run_all(
     })
 }
 
-/// A process that was started.
+/// A spawned process.
 struct RunningProcess<'call> {
     call: &'call ToolCall,
     child: Child,
@@ -77,6 +78,7 @@ struct RunningProcess<'call> {
 impl<'call> RunningProcess<'call> {
     fn spawn(call: &'call ToolCall, lock: Option<&File>) -> Result<Self, RunnerFailure> {
         let input = memory(&call.input).map_err(|error| broken(call, &error))?;
+        // A process group of its own, so that a timeout kills the tool's children, too.
         let mut command = command(call)?;
         command
             .process_group(0)
@@ -119,7 +121,7 @@ impl<'call> RunningProcess<'call> {
 }
 
 impl RunningProcess<'_> {
-    /// Kills it; the failure, or that it cannot be killed.
+    /// Kills the process. Returns the failure, or `Stuck` if it cannot be killed.
     fn end(&mut self, limit: Duration, failure: RunnerFailure) -> RunnerFailure {
         match end(&mut self.child) {
             true => failure,
@@ -128,8 +130,8 @@ impl RunningProcess<'_> {
     }
 }
 
-/// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so
-/// that it may begin a session.
+/// Starts a process that inherits nothing from this one, and waits for its first line of output. It
+/// does not lead a process group, so that it may create a session (setsid(2)).
 pub(super) fn start(call: &ToolCall, limit: Duration) -> Result<(), RunnerFailure> {
     let child = command(call)?
         .stdin(Stdio::null())
@@ -154,7 +156,8 @@ pub(super) fn start(call: &ToolCall, limit: Duration) -> Result<(), RunnerFailur
     Ok(())
 }
 
-/// The library starts a program whose place it knows without a copy of this process's memory map.
+/// Returns the command of a call. Its program is an absolute path, so the standard library can
+/// spawn it without copying this process's memory map.
 fn command(call: &ToolCall) -> Result<Command, RunnerFailure> {
     let place = programs::find(&call.program);
     let place = place.ok_or_else(|| RunnerFailure::NotFound(call.program.clone()))?;
@@ -163,11 +166,12 @@ fn command(call: &ToolCall) -> Result<Command, RunnerFailure> {
     Ok(command)
 }
 
-/// The child has the lock open too.
+/// Spawns a process that inherits the lock.
 fn spawn(command: &mut Command, lock: Option<&File>) -> io::Result<Child> {
     let Some(lock) = lock else {
         return command.spawn();
     };
+    // exec closes descriptors with CLOEXEC, so the flag is cleared for this spawn.
     fcntl_setfd(lock, FdFlags::empty())?;
     let child = command.spawn();
     fcntl_setfd(lock, FdFlags::CLOEXEC)?;
@@ -181,18 +185,18 @@ fn memory(text: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// A process and what it says.
+/// A process and its output.
 struct WatchedProcess {
     process: OwnedFd,
     has_ended: bool,
     pipes: [PipeReader; 2],
 }
 
-/// The reading end of a pipe, until nobody has the other one.
+/// The read end of a pipe, until all write ends are closed.
 struct PipeReader {
     fd: Option<File>,
     bytes: Vec<u8>,
-    /// What is read at once.
+    /// Buffer for one read.
     chunk: Vec<u8>,
 }
 
@@ -209,8 +213,9 @@ impl WatchedProcess {
         })
     }
 
-    /// Reads until the end; false when that does not come in time.
+    /// Reads until the process and its output end. Returns false after the time limit.
     fn watch(&mut self, start: Instant, limit: Duration) -> io::Result<bool> {
+        // A child of the process may keep the pipes open after the process has exited.
         while !self.has_ended || self.pipes.iter().any(|pipe| pipe.fd.is_some()) {
             let mut events: Vec<PollFd<'_>> = self
                 .pipes
@@ -250,7 +255,7 @@ impl PipeReader {
         })
     }
 
-    /// Takes a chunk of what is there now.
+    /// Reads one chunk of the available output.
     fn read_available(&mut self) -> io::Result<()> {
         let Some(fd) = &mut self.fd else {
             return Ok(());
@@ -278,7 +283,7 @@ fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::IN)
 }
 
-/// Whether any event came in time.
+/// Waits for an event. Returns whether one came in time.
 fn wait_for(events: &mut [PollFd<'_>], left: Duration) -> io::Result<bool> {
     if left.is_zero() {
         return Ok(false);
@@ -286,16 +291,16 @@ fn wait_for(events: &mut [PollFd<'_>], left: Duration) -> io::Result<bool> {
     let time = Timespec::try_from(left).map_err(io::Error::other)?;
     match poll(events, Some(&time)) {
         Ok(count) => Ok(count > 0),
-        // nothing is ready, and the caller looks at the clock
+        // No event is ready. The caller checks the time again.
         Err(rustix::io::Errno::INTR) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Kills a process and its children; whether the process is gone.
+/// Kills a process and its children. Returns whether the process has exited.
 fn end(child: &mut Child) -> bool {
     let process = Pid::from_child(child);
-    // where they are gone already, there is nothing to kill
+    // Fails if they have exited already, which is fine.
     let _ = kill_process_group(process, Signal::KILL);
     let _ = child.kill();
     let is_gone = pidfd_open(process, PidfdFlags::empty())

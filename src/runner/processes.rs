@@ -1,4 +1,4 @@
-//! Real processes and files.
+//! The runner for real processes and files.
 
 use std::fs::File;
 use std::io;
@@ -11,21 +11,21 @@ use crate::runner::{
     RunnerFailure, ToolCall, files, lock, netlink, own, process,
 };
 
-/// Runs processes, each in a process group of its own, and keeps files in two directories.
+/// Runs each process in its own process group, and keeps files in two directories.
 #[derive(Debug)]
 pub struct ProcessRunner {
     settings: ProcessSettings,
     lock: Weak<File>,
 }
 
-/// Where files are kept, and how long a process may take.
+/// Where files are kept, and how long a process may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// For what is kept as long as the kernel runs.
+    /// Directory for files that are kept until reboot.
     pub run_directory: PathBuf,
-    /// For what is kept beyond a boot.
+    /// Directory for files that are kept beyond a reboot.
     pub state_directory: PathBuf,
-    /// The most that one process may take.
+    /// Time limit of one process.
     pub limit: Duration,
 }
 
@@ -40,7 +40,7 @@ impl Default for ProcessSettings {
 }
 
 impl ProcessRunner {
-    /// Runs processes with these settings. No directory is made before something is kept in it.
+    /// Creates a runner with these settings. Directories are created when the first file is kept.
     pub fn new(settings: ProcessSettings) -> Self {
         Self {
             settings,
@@ -48,7 +48,7 @@ impl ProcessRunner {
         }
     }
 
-    /// The directory of ours in which something is kept.
+    /// Returns the directory for files of this retention.
     fn directory(&self, keep: Retention) -> Result<&Path, RunnerFailure> {
         let directory = match keep {
             Retention::UntilBoot => &self.settings.run_directory,
@@ -62,10 +62,10 @@ impl ProcessRunner {
         own::check_way(directory).map(|()| directory.as_path())
     }
 
-    /// Where a folder of ours is to be written; the directory that it is in is made.
+    /// Returns the path at which to write a directory of Palisade's, and creates its parent.
     ///
     /// # Errors
-    /// If something that palisade did not write is there, or the directory is not ours.
+    /// If something that Palisade did not write is there, or the parent is not Palisade's.
     pub fn place_for_folder(&self, keep: Retention, name: &str) -> Result<PathBuf, RunnerFailure> {
         let directory = self.directory(keep)?;
         let path = directory.join(name);
@@ -73,8 +73,8 @@ impl ProcessRunner {
         own::prepare(directory).map(|()| path)
     }
 
-    /// The lock that is held; an error where it was removed, since somebody else may have a new one
-    /// by now.
+    /// Returns the lock that this process holds, if any. Fails if its file was removed, because
+    /// another process may have locked a new file since.
     fn held(&self) -> Result<Option<Arc<File>>, RunnerFailure> {
         let (held, path) = (
             self.lock.upgrade(),
@@ -117,6 +117,7 @@ impl Runner for ProcessRunner {
 
     fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         let file = lock::acquire(self.directory(Retention::UntilBoot)?, wait)?.map(Arc::new);
+        // Weak, because the lock ends with the caller's `NodeLock`, not with this runner.
         self.lock = file.as_ref().map(Arc::downgrade).unwrap_or_default();
         Ok(file.map(NodeLock::new))
     }

@@ -1,7 +1,7 @@
-//! Where programs are, and the environment that they get.
+//! Finds programs, and sets their environment.
 //!
-//! Nothing here reads the caller's environment: `PATH`, `XTABLES_LIBDIR`, `LD_PRELOAD` and others
-//! like them would let a caller choose what root runs.
+//! Nothing here reads the caller's environment: with `PATH`, `XTABLES_LIBDIR`, `LD_PRELOAD` and
+//! similar variables, a caller could choose what root runs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,17 +12,17 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
-/// The directories that are searched for programs, in this order, and the `PATH` of every child.
+/// The directories to search for programs, in order, and the `PATH` of every child.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Programs that were found. One that is missing, or is gone from its place, is searched for again
-/// when it is needed again.
+/// Programs found so far. A program that is missing, or no longer at its path, is searched for
+/// again.
 static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// Returns the place of a program in the directories of [`PATH`]. It is looked up once per process.
+/// Returns the path of a program in the directories of [`PATH`]. Searches once per process.
 ///
-/// A name with a slash is taken as a path. Returns `None` if there is no such program, or if the
-/// path is relative.
+/// A name with a slash is a path. Returns `None` if the program does not exist, or if the path is
+/// relative.
 pub fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| path.is_absolute());
@@ -38,18 +38,19 @@ pub fn find(program: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Returns the place of a program that users install where they like, such as `git`.
+/// Returns the path of a program that users install anywhere, such as `git`.
 ///
-/// The absolute entries of `path`, which is the caller's `PATH`, are searched before the
-/// directories of [`PATH`]; for root only the latter.
+/// `path` is the caller's `PATH`. Its absolute entries are searched before the directories of
+/// [`PATH`], but not for root.
 pub fn find_for_user(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    // Root must not run a program from a directory that a caller chose.
     let path = path.filter(|_| !geteuid().is_root());
     path.and_then(|path| search(program, path))
         .or_else(|| find(program))
 }
 
-/// Returns the first executable file of this name. An entry that is empty or relative means
-/// another directory wherever the caller is, so it is skipped.
+/// Returns the first executable file with this name. Skips empty and relative entries, because they
+/// depend on the current directory.
 fn search(program: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
@@ -61,7 +62,7 @@ fn is_program(place: &Path) -> bool {
     place.is_file() && access(place, Access::EXEC_OK).is_ok()
 }
 
-/// Returns a command with no variable of the caller's: [`PATH`], and messages in English.
+/// Returns a command without the caller's variables: only [`PATH`], and English messages.
 pub fn command(place: &Path) -> Command {
     let mut command = Command::new(place);
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C");

@@ -113,7 +113,7 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
     let limit = Duration::from_millis(300);
     let mut runner = processes(home.path(), limit);
 
-    // each keeps a pipe of its own open until it and its children are gone
+    // Each process keeps its own pipe open until it and its children have exited.
     let pipe = home.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     for script in [
@@ -131,7 +131,8 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
             Err(RunnerFailure::TimedOut(call.to_string(), limit)),
             "{script}"
         );
-        // one that was killed before it opened the pipe: somebody must have had it
+        // poll reports a hangup only after the pipe had a writer, and a process that was killed
+        // early had not opened it.
         drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
         let mut end = [PollFd::new(&reader, PollFlags::IN)];
         let ended = poll(&mut end, Some(&LONG.try_into().unwrap())).unwrap();
@@ -222,7 +223,7 @@ fn files_are_whole_or_not_there() {
     assert!(runner.write(Retention::Always, "", Some(b"")).is_err());
 }
 
-/// Long enough to be an error where it is waited for in vain.
+/// A wait this long means that the test fails.
 const LONG: Duration = Duration::from_mins(10);
 
 #[test]
@@ -233,8 +234,7 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
     drop(held);
 
-    // a process that another test has begun and that is no other program yet may have it for a
-    // moment
+    // A process that another test has forked may still hold the lock until it calls exec.
     let held = other.lock(LONG).unwrap().expect("it was let go");
     let pipe = home.path().join("pipe");
 
@@ -257,7 +257,7 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     assert!(one.lock(LONG).unwrap().is_some());
 }
 
-/// Who can open a lock's file can lock it, also to read only.
+/// A process that can open the lock file can lock it, even read-only.
 #[test]
 fn nobody_else_can_hold_the_lock() {
     let home = tempfile::tempdir().unwrap();
@@ -282,7 +282,7 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
     let home = tempfile::tempdir().unwrap();
     let [mut one, mut third] = [(); 2].map(|()| processes(home.path(), LONG));
     let first = one.lock(LONG).unwrap().expect("nobody has it");
-    // another file in its place, which somebody has from the first moment
+    // Another file in its place, which is locked from the start.
     let elsewhere = home.path().join("elsewhere");
     let _second = processes(&elsewhere, LONG)
         .lock(LONG)
@@ -299,7 +299,7 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
         });
         thread::sleep(Duration::from_millis(300));
         fs::rename(elsewhere.join("run/lock"), home.path().join("run/lock")).unwrap();
-        // whoever had it can no longer be sure to be alone
+        // The first holder can no longer be sure that it is the only one.
         assert!(one.run(&sh("exit 0")).is_err() && one.run_all(&[sh("exit 0")])[0].is_err());
         drop(first);
         assert!(
