@@ -1,25 +1,25 @@
-//! What is wrong with a selector, and where.
+//! Syntax errors of selectors, with their positions.
 
 use std::{error::Error, fmt, ops::Range};
 
 use crate::selector::MAX_DEPTH;
 
-/// Characters of the user's text that a message repeats at most.
+/// Maximum number of characters of the user's text in a message.
 const LONGEST_QUOTE: usize = 40;
 
-/// Why a text is no selector.
+/// Why a text is not a selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// The offending bytes of the text; empty where something is missing.
+    /// The byte range of the error. Empty if something is missing.
     pub range: Range<usize>,
-    /// What is wrong: lower case, no full stop, back-ticks round the user's text.
+    /// What is wrong: lower case, no full stop, back-ticks around the user's text.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
 impl SyntaxError {
-    /// An error with advice.
+    /// Creates an error with advice.
     pub(super) fn new(
         range: Range<usize>,
         message: impl Into<String>,
@@ -32,7 +32,7 @@ impl SyntaxError {
         }
     }
 
-    /// The error about nesting beyond [`MAX_DEPTH`].
+    /// The error for nesting beyond [`MAX_DEPTH`].
     pub(super) fn too_deep(range: Range<usize>) -> Self {
         Self::new(
             range,
@@ -53,8 +53,8 @@ impl fmt::Display for SyntaxError {
 
 impl Error for SyntaxError {}
 
-/// The user's text in back-ticks: cut when long, invisible characters escaped, so that it cannot
-/// disturb a terminal.
+/// Quotes the user's text in back-ticks. Long text is truncated and invisible characters are
+/// escaped, so that the text cannot disturb a terminal.
 pub(super) fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST_QUOTE).flat_map(visible).collect();
     if text.chars().nth(LONGEST_QUOTE).is_some() {
@@ -63,7 +63,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// A character as itself where it can be seen, else its escape.
+/// A visible character unchanged, any other as its escape sequence.
 fn visible(character: char) -> impl Iterator<Item = char> {
     let plain = matches!(character, '"' | '\'' | '\\');
     let escaped = (!plain).then(|| character.escape_debug());

@@ -1,4 +1,4 @@
-//! The parser's errors in words: what it expected, what it found, what to write.
+//! Messages for the parser's errors: what it expected, what it found, what to write.
 
 use std::ops::Range;
 
@@ -8,29 +8,29 @@ use crate::selector::{
     lexer::{BLANKS, OPERATORS, is_label_character},
 };
 
-/// The bytes of the text that do not fit; empty at its end.
+/// The byte range of the unexpected text. Empty at the end of the selector.
 pub(super) type UnexpectedText = Range<usize>;
 
-/// A place in the grammar: what may follow there.
+/// A position in the grammar, which determines what may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GrammarPosition {
     /// An operand.
     Condition,
     /// The label of `has(`.
     Label,
-    /// Behind a label.
+    /// After a label.
     Operator,
-    /// Behind an operator that compares with one value.
+    /// After an operator that compares with one value.
     Value,
-    /// Behind an operator that compares with a set.
+    /// After an operator that compares with a set.
     Set,
     /// In a set, before a value.
     ValueOrEndOfSet,
-    /// In a set, behind a value.
+    /// In a set, after a value.
     CommaOrEndOfSet,
-    /// Behind an operand in parentheses.
+    /// After an operand inside parentheses.
     InGroup,
-    /// Behind an operand in no parentheses.
+    /// After an operand outside of parentheses.
     BehindCondition,
     /// Where only a parenthesis can follow.
     Close,
@@ -43,11 +43,11 @@ const CONDITION: &str =
 const CLOSING: &str = "each of `(`, `has(`, `all(` and `global(` needs its `)`";
 const QUOTES: &str = r#"values stand in straight quotes: `"value"` or `'value'`"#;
 
-/// What the message calls the end of the text.
+/// The name of the end of the text in messages.
 const END: &str = "the end";
 
 impl GrammarPosition {
-    /// Says that what was found does not fit here, for the person who wrote the text.
+    /// The error for text that does not fit at this position.
     pub(super) fn refuses(self, text: &str, range: UnexpectedText) -> SyntaxError {
         let found = text.get(range.clone()).unwrap_or_default();
         let (expected, help) = match self {
@@ -73,7 +73,7 @@ impl GrammarPosition {
     }
 }
 
-/// A label without its operator. Points at the label where nothing follows it.
+/// The error for a label without an operator. Points at the label if nothing follows it.
 fn behind_label(text: &str, range: Range<usize>, found: &str) -> SyntaxError {
     let before = text
         .get(..range.start)
@@ -113,7 +113,7 @@ fn operator_help(label: &str, found: &str) -> String {
     }
 }
 
-/// How to use the operator that begins with a word.
+/// The usage of the operator that starts with a word, if there is one.
 fn usage_of(first_word: &str) -> Option<String> {
     let operator = OPERATORS
         .iter()

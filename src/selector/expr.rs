@@ -1,25 +1,26 @@
-//! The tree of a selector: building, evaluating, rewriting.
+//! The syntax tree of a selector: construction, evaluation, rewriting.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A selector. Made by [`parse`](crate::selector::parse) or by the constructors below, which keep
-/// two promises: a negation never stands directly in a negation, and a group has at least two
-/// parts. Trees put together by hand should keep them too.
+/// A selector. [`parse`](crate::selector::parse) and the constructors below guarantee two
+/// invariants: the operand of a negation is never a negation, and a group has at least two parts.
+/// Code that builds trees directly should keep them too.
 ///
-/// The first promise is the one difference from Calico's canonical form: `!(!has(a))` is `has(a)`
-/// here, while Calico prints `!!has(a)` and reads that back as `has(a)`. The verdicts are the same.
+/// The first invariant is the only difference from Calico's canonical form: `!(!has(a))` is
+/// `has(a)` here, while Calico prints `!!has(a)` and parses that as `has(a)`. The verdicts are the
+/// same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
     /// `all()`: matches everything.
     All,
-    /// `global()`: matches everything too. Only the field it stands in can give it another meaning,
-    /// by replacing it.
+    /// `global()`: matches everything too. The field that contains it may replace it by something
+    /// else.
     Global,
     /// A test of one label.
     Label {
         /// The label's name.
         name: String,
-        /// What is asked of it.
+        /// The test.
         test: LabelTest,
     },
     /// `!operand`
@@ -30,7 +31,7 @@ pub enum Expr {
     Or(Vec<Expr>),
 }
 
-/// A question about a label. Values compare byte by byte.
+/// A test of one label. Values are compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LabelTest {
     /// `has(name)`: the label exists, whatever its value.
@@ -51,9 +52,9 @@ pub enum LabelTest {
     EndsWith(String),
 }
 
-/// What a selector is asked about: something with labels.
+/// Labels of an object, which selectors are evaluated on.
 pub trait Labels {
-    /// The value of a label; none when there is no such label.
+    /// The value of a label, or `None` if the object does not have it.
     fn get(&self, name: &str) -> Option<&str>;
 }
 
@@ -64,7 +65,7 @@ impl Labels for BTreeMap<String, String> {
 }
 
 impl LabelTest {
-    /// The answer for a label's value, or for a missing label.
+    /// Whether the test passes for a value, or for a missing label.
     pub fn holds(&self, value: Option<&str>) -> bool {
         match self {
             LabelTest::Present => value.is_some(),
@@ -80,7 +81,7 @@ impl LabelTest {
 }
 
 impl Expr {
-    /// A test of one label. The name is taken as it is.
+    /// A test of one label. The name is not checked.
     pub fn label(name: impl Into<String>, test: LabelTest) -> Expr {
         Expr::Label {
             name: name.into(),
@@ -88,19 +89,19 @@ impl Expr {
         }
     }
 
-    /// All of the parts: one part is itself, none is [`Expr::All`]. Groups among the parts stay
-    /// groups.
+    /// The conjunction of the parts. One part is returned as it is, no parts give [`Expr::All`].
+    /// Groups among the parts stay groups.
     pub fn and(parts: Vec<Expr>) -> Expr {
         group(parts, Expr::And, || Expr::All)
     }
 
-    /// Any of the parts: one part is itself, none matches nothing (`!all()`). Groups among the
-    /// parts stay groups.
+    /// The disjunction of the parts. One part is returned as it is, no parts match nothing
+    /// (`!all()`). Groups among the parts stay groups.
     pub fn or(parts: Vec<Expr>) -> Expr {
         group(parts, Expr::Or, || Expr::All.not())
     }
 
-    /// The opposite. Takes a negation away where there is one.
+    /// The negation. The negation of a negation is its operand.
     #[expect(
         clippy::should_implement_trait,
         reason = "a builder beside `and` and `or`, to be called without importing a trait"
@@ -114,7 +115,7 @@ impl Expr {
         }
     }
 
-    /// Whether something with these labels is selected.
+    /// Whether the selector selects an object with these labels.
     pub fn matches(&self, labels: &impl Labels) -> bool {
         match self {
             Expr::All | Expr::Global => true,
@@ -135,12 +136,12 @@ impl Expr {
         self
     }
 
-    /// The same selector with something else for every `all()`.
+    /// Replaces every `all()` in the selector.
     pub fn replacing_all(self, with: &Expr) -> Expr {
         self.replacing(&Expr::All, with)
     }
 
-    /// The same selector with something else for every `global()`.
+    /// Replaces every `global()` in the selector.
     pub fn replacing_global(self, with: &Expr) -> Expr {
         self.replacing(&Expr::Global, with)
     }
@@ -154,14 +155,14 @@ impl Expr {
         self
     }
 
-    /// Whether `global()` stands anywhere in it.
+    /// Whether the selector contains `global()`.
     pub fn mentions_global(&self) -> bool {
         let mut found = false;
         self.for_each_leaf(&mut |leaf| found |= *leaf == Expr::Global);
         found
     }
 
-    /// The names of all labels it tests.
+    /// The names of all labels that it tests.
     pub fn label_names(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
         self.for_each_leaf(&mut |leaf| {
@@ -172,7 +173,7 @@ impl Expr {
         names
     }
 
-    /// How many groups stand in each other: the depth of parentheses in the canonical form.
+    /// Nesting depth of groups, which is the nesting of parentheses in the canonical form.
     pub(super) fn group_depth(&self) -> usize {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => 0,
@@ -187,7 +188,7 @@ impl Expr {
         }
     }
 
-    /// Changes the leaves, and keeps negations from meeting where a leaf became one.
+    /// Applies a change to every leaf, and removes double negations that result.
     fn change_leaves(&mut self, change: &impl Fn(&mut Expr)) {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => change(self),
@@ -202,7 +203,7 @@ impl Expr {
         }
     }
 
-    /// Visits the leaves from left to right.
+    /// Visits the leaves, from left to right.
     pub fn for_each_leaf<'expr>(&'expr self, visit: &mut impl FnMut(&'expr Expr)) {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => visit(self),
@@ -214,7 +215,7 @@ impl Expr {
     }
 }
 
-/// Joins parts, where there is something to join.
+/// Joins several parts. One part is returned as it is; `none` makes the result for no parts.
 fn group(mut parts: Vec<Expr>, join: impl Fn(Vec<Expr>) -> Expr, none: impl Fn() -> Expr) -> Expr {
     if parts.len() > 1 {
         join(parts)

@@ -1,17 +1,17 @@
-//! Text to tokens. Operators in words are recognised only directly behind a label, so labels may
-//! have any name.
+//! Turns text into tokens. Operators in words are recognised only directly after a label, so a
+//! label may have any name.
 
 use std::ops::Range;
 
 use crate::selector::{MAX_DEPTH, SyntaxError};
 
-/// The only blanks between tokens.
+/// The only white space between tokens.
 pub(super) const BLANKS: [char; 2] = [' ', '\t'];
 
-/// Bytes a label name may have.
+/// Maximum length in bytes of a label name.
 const LONGEST_LABEL: usize = 512;
 
-/// The smallest piece of a selector.
+/// A token of a selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'text> {
     Open,
@@ -32,25 +32,25 @@ pub(super) enum Token<'text> {
     Has,
     All,
     Global,
-    /// A label name, or a word that is nothing else where it stands.
+    /// A label name, or a word with no other meaning at this position.
     Label(&'text str),
-    /// A value without its quotes.
+    /// A value, without its quotes.
     String(&'text str),
-    /// What no selector holds at this place: a strange character, or a word behind a label that is
-    /// no operator.
+    /// Text that no selector contains at this position: an unexpected character, or a word after a
+    /// label that is not an operator.
     Other,
 }
 
-/// An operator in words.
+/// An operator that consists of words.
 pub(super) struct WordOperator {
-    /// Its words, with any number of blanks between them.
+    /// Its words, which any number of blanks may separate.
     pub(super) words: &'static [&'static str],
-    /// How it is used, for help.
+    /// Usage, for messages.
     pub(super) usage: &'static str,
     token: Token<'static>,
 }
 
-/// The operators in words. None is the beginning of another.
+/// The operators in words. No operator is a prefix of another.
 pub(super) const OPERATORS: [WordOperator; 5] = [
     WordOperator {
         words: &["contains"],
@@ -79,7 +79,7 @@ pub(super) const OPERATORS: [WordOperator; 5] = [
     },
 ];
 
-/// Tokens of fixed spelling; the first that fits is meant.
+/// Tokens with a fixed spelling. The first match wins.
 const SIGNS: [(&str, Token<'static>); 10] = [
     ("(", Token::Open),
     (")", Token::Close),
@@ -100,10 +100,10 @@ const FUNCTIONS: [(&str, Token<'static>); 3] = [
     ("global(", Token::Global),
 ];
 
-/// Tokens that a `)` closes.
+/// Tokens that `)` closes.
 const OPENING: [Token<'static>; 4] = [Token::Open, Token::Has, Token::All, Token::Global];
 
-/// Characters with an error of their own: message and help.
+/// Characters with a specific error: message and help.
 const MISTAKES: [(char, &str, &str); 5] = [
     ('=', "expected `==`", "one `=` compares nothing, write `==`"),
     ('&', "expected `&&`", "one `&` joins nothing, write `&&`"),
@@ -115,7 +115,7 @@ const LINE_BREAK: &str = "line break in a selector";
 const USE_FOLDING: &str = "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` \
                            keep line breaks, write `>-`";
 
-/// The tokens of a text with their byte ranges. It does not get past an error.
+/// Iterates over the tokens of a text, with their byte ranges. An error ends it.
 pub(super) struct Lexer<'text> {
     text: &'text str,
     at: usize,
@@ -125,7 +125,7 @@ pub(super) struct Lexer<'text> {
 }
 
 impl<'text> Lexer<'text> {
-    /// A lexer at the start of a text.
+    /// Creates a lexer at the start of a text.
     pub(super) fn new(text: &'text str) -> Self {
         Self {
             text,
@@ -140,9 +140,10 @@ impl<'text> Lexer<'text> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// The token at the front and its length.
+    /// The next token and its length in bytes.
     fn front(&self) -> Result<(Token<'text>, usize), SyntaxError> {
         let rest = self.rest();
+        // Signs come before mistakes: `==` must not be reported as `=`.
         if let Some(found) = fixed(&SIGNS, rest) {
             return Ok(found);
         }
@@ -151,6 +152,8 @@ impl<'text> Lexer<'text> {
         }
 
         self.refuse_mistakes()?;
+        // Words are operators only after a label, so `contains == "x"` tests a label named
+        // `contains`.
         if self.behind_label {
             return Ok(operator(rest));
         }
@@ -192,7 +195,7 @@ impl<'text> Lexer<'text> {
         }
     }
 
-    /// Moves behind a token and remembers what later tokens depend on.
+    /// Moves past a token and records the state on which later tokens depend.
     fn advance(&mut self, token: Token<'text>, length: usize) -> Result<(), SyntaxError> {
         let range = self.ahead(length);
         self.at = range.end;
@@ -205,6 +208,7 @@ impl<'text> Lexer<'text> {
         self.open += usize::from(OPENING.contains(&token));
         self.open = self.open.saturating_sub(usize::from(token == Token::Close));
 
+        // Functions count as open parentheses but cannot nest, so only `(` can exceed the limit.
         let too_deep = token == Token::Open && self.open > MAX_DEPTH || self.negations > MAX_DEPTH;
         if too_deep {
             Err(SyntaxError::too_deep(range))
@@ -232,7 +236,7 @@ impl<'text> Iterator for Lexer<'text> {
     }
 }
 
-/// The row of a table whose spelling the text begins with.
+/// The entry of a table whose spelling is a prefix of the text.
 fn fixed(table: &[(&str, Token<'static>)], text: &str) -> Option<(Token<'static>, usize)> {
     table
         .iter()
@@ -240,7 +244,7 @@ fn fixed(table: &[(&str, Token<'static>)], text: &str) -> Option<(Token<'static>
         .map(|(spelling, token)| (*token, spelling.len()))
 }
 
-/// The operator in words that the text begins with.
+/// The operator in words at the start of the text.
 fn operator(text: &str) -> (Token<'static>, usize) {
     let found = OPERATORS
         .iter()
@@ -248,14 +252,14 @@ fn operator(text: &str) -> (Token<'static>, usize) {
     found.unwrap_or_else(|| other(text))
 }
 
-/// How long an operator at the front of the text is; none when it is not there or runs into another
-/// word.
+/// Length in bytes of an operator at the start of the text. Returns `None` if the operator is
+/// missing or runs into another word.
 fn length_of(words: &[&str], text: &str) -> Option<usize> {
     let rest = words.iter().try_fold(text, |rest, word| {
         rest.trim_start_matches(BLANKS).strip_prefix(word)
     })?;
     // As in Calico, `in foo` is an operator and a word, but `not in foo` and `starts with foo` are
-    // nothing.
+    // errors.
     let neighbour = if words.len() > 1 {
         rest.trim_start_matches(BLANKS)
     } else {
@@ -267,7 +271,7 @@ fn length_of(words: &[&str], text: &str) -> Option<usize> {
         .then_some(text.len() - rest.len())
 }
 
-/// A word, or else one character, that has no meaning.
+/// A word, or else one character, without a meaning.
 fn other(text: &str) -> (Token<'static>, usize) {
     let character = text.chars().next().map_or(0, char::len_utf8);
     (Token::Other, leading_word(text).len().max(character))
@@ -279,7 +283,7 @@ fn leading_word(text: &str) -> &str {
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
-/// Whether a label name may hold the character.
+/// Whether a label name may contain the character.
 pub(super) fn is_label_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "_./-".contains(character)
 }

@@ -1,11 +1,11 @@
-//! A second reading of the language for tests: a descent over characters, written from the grammar
-//! in Calico's terms, and an evaluator that shares nothing with the tree's own.
+//! A second implementation of the language, for tests: a recursive descent over characters, written
+//! from the grammar in Calico's terms, and an evaluator that shares no code with the tree's own.
 
 use std::collections::BTreeMap;
 
 use super::{Expr, LabelTest};
 
-/// An operator's words and the test it makes of a value.
+/// The words of an operator, and the test that it makes from a value.
 type ValueOperator = (&'static [&'static str], fn(String) -> LabelTest);
 
 const VALUE_OPERATORS: [ValueOperator; 5] = [
@@ -16,7 +16,7 @@ const VALUE_OPERATORS: [ValueOperator; 5] = [
     (&["ends", "with"], LabelTest::EndsWith),
 ];
 
-/// The tree of a text, if it is a selector.
+/// Parses a text. Returns `None` if it is not a selector.
 pub(super) fn parse(text: &str) -> Option<Expr> {
     if trim(text).is_empty() {
         return Some(Expr::All);
@@ -140,7 +140,7 @@ fn set(text: &str) -> Option<(Vec<String>, &str)> {
     Some((values, rest.strip_prefix('}')?))
 }
 
-/// Whether a tree selects labels, by the table of the language's meaning.
+/// Whether a selector selects labels, by the definition of the language.
 pub(super) fn matches(expr: &Expr, labels: &BTreeMap<String, String>) -> bool {
     match expr {
         Expr::All | Expr::Global => true,

@@ -1,4 +1,4 @@
-//! Tokens to a tree.
+//! Turns tokens into a tree.
 //!
 //! ```text
 //! selector := [ or ]
@@ -10,7 +10,7 @@
 //! set      := "{" [ string { "," string } [ "," ] ] "}"
 //! ```
 //!
-//! The parser keeps open groups in a list and does not recurse: no text overflows the stack.
+//! The parser keeps open groups in a list and does not recurse, so no text can overflow the stack.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -24,7 +24,7 @@ use crate::selector::{
 /// Parses a selector. A text without tokens is [`Expr::All`].
 ///
 /// # Errors
-/// The first token that cannot follow those before it.
+/// Returns an error at the first token that cannot follow its predecessors.
 pub(super) fn parse(text: &str) -> Result<Expr, SyntaxError> {
     Parser {
         text,
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, SyntaxError> {
     .selector()
 }
 
-/// The tokens of a text, and how far they were read.
+/// Parser state: the tokens of a text, and the position.
 struct Parser<'text> {
     text: &'text str,
     lexer: Lexer<'text>,
@@ -42,35 +42,35 @@ struct Parser<'text> {
     end: usize,
 }
 
-/// A token and its place in the text.
+/// A token and its byte range.
 type SpannedToken<'text> = (Option<Token<'text>>, UnexpectedText);
 
 /// A group that is not closed yet: `a && b || c && !`.
 #[derive(Default)]
 struct OpenGroup {
-    /// What stood before each `||`.
+    /// The operands of `||` so far.
     alternatives: Vec<Expr>,
-    /// The operands since the last `||`.
+    /// The operands of `&&` since the last `||`.
     parts: Vec<Expr>,
-    /// How many `!` stand before the next operand.
+    /// Number of `!` before the next operand.
     negations: usize,
 }
 
 impl OpenGroup {
-    /// Adds an operand, negated as often as a `!` stood before it.
+    /// Adds an operand and applies the pending negations.
     fn add(&mut self, operand: Expr) {
         let negations = mem::take(&mut self.negations);
         self.parts
             .push((0..negations).fold(operand, |operand, _| operand.not()));
     }
 
-    /// Begins the next alternative.
+    /// Starts the next alternative.
     fn or(&mut self) {
         self.alternatives
             .push(Expr::and(mem::take(&mut self.parts)));
     }
 
-    /// Returns what the group says as a whole.
+    /// Returns the expression of the whole group.
     fn close(mut self) -> Expr {
         self.or();
         Expr::or(self.alternatives)
@@ -96,7 +96,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads `!` and `(` from a token on. Returns the first token of an operand.
+    /// Reads `!` and `(`, starting with a token. Returns the first token of an operand.
     fn before_operand(
         &mut self,
         mut next: SpannedToken<'text>,
@@ -113,7 +113,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads up to the next operand, and closes groups on the way. Returns whether the text ends.
+    /// Reads up to the next operand and closes groups on the way. Returns whether the text ends.
     fn behind_operand(
         &mut self,
         group: &mut OpenGroup,
@@ -121,6 +121,8 @@ impl<'text> Parser<'text> {
     ) -> Result<bool, SyntaxError> {
         loop {
             let (token, found) = self.next()?;
+            // The innermost open group is popped to see whether there is one, and put back if it
+            // stays open.
             match (token, outer.pop()) {
                 (None, None) => return Ok(true),
                 (Some(Token::Close), Some(around)) => {
@@ -148,7 +150,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads an operand but for its first token, which is no parenthesis.
+    /// Reads the rest of an operand after its first token, which is not a parenthesis.
     fn operand(&mut self, (first, found): SpannedToken<'text>) -> Result<Expr, SyntaxError> {
         match first {
             Some(Token::Has) => {
@@ -166,7 +168,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads an operator and what it compares with.
+    /// Reads an operator and the value or set that it compares with.
     fn test(&mut self) -> Result<LabelTest, SyntaxError> {
         let (operator, found) = self.next()?;
         match operator {
@@ -209,7 +211,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads the parenthesis that ends a function.
+    /// Reads the closing parenthesis of a function.
     fn close(&mut self) -> Result<(), SyntaxError> {
         match self.next()? {
             (Some(Token::Close), _) => Ok(()),
@@ -217,7 +219,8 @@ impl<'text> Parser<'text> {
         }
     }
 
-    /// Reads a token. At the end there is none, at an empty place behind the last one.
+    /// Reads a token. At the end of the text the token is `None`, with an empty range after the
+    /// last token.
     fn next(&mut self) -> Result<SpannedToken<'text>, SyntaxError> {
         let Some((start, token, end)) = self.lexer.next().transpose()? else {
             return Ok((None, self.end..self.end));

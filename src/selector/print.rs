@@ -8,13 +8,13 @@ use std::{
 use crate::selector::{Expr, LabelTest};
 
 impl Display for Expr {
-    /// Canonical form: one blank round operators; every `&&` and `||` group in parentheses, the
-    /// outermost too; sets sorted; values in double quotes unless they hold one. Equal trees print
-    /// equally, and a printed tree parses to itself.
+    /// Canonical form: one space around operators; every `&&` and `||` group in parentheses,
+    /// including the outermost; sets sorted; values in double quotes unless they contain one. Equal
+    /// trees print equally, and a printed tree parses to itself.
     ///
-    /// Two kinds of tree that no parser makes print as text that does not parse back: values that
-    /// hold both kinds of quote (printed in single quotes, as Calico does), and names that are no
-    /// labels. Never parse the print of such a tree.
+    /// Two kinds of tree, which the parser never produces, print as text that does not parse back:
+    /// values that contain both kinds of quote (printed in single quotes, as in Calico), and names
+    /// that are not valid labels. Never parse the output for such a tree.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Expr::All => out.write_str("all()"),
@@ -52,7 +52,7 @@ fn write_test(name: &str, test: &LabelTest, out: &mut fmt::Formatter<'_>) -> fmt
     }
 }
 
-/// A value in the quotes it can stand in.
+/// A value, quoted with quotes that it does not contain.
 struct QuotedValue<'value>(&'value str);
 
 impl Display for QuotedValue<'_> {

@@ -1,26 +1,25 @@
-//! What can be proven of a selector without looking at anybody's labels.
+//! Proofs about selectors that hold for all possible labels.
 
 use std::collections::BTreeMap;
 
 use crate::selector::{Expr, LabelTest};
 
-/// Steps of one proof. A selector that takes more is left unproven; those that people write take a
-/// few dozen.
+/// Maximum number of steps in one proof. A selector that needs more stays unproven. Hand-written
+/// selectors need a few dozen.
 const BUDGET: usize = 4_000;
 
-/// Whether it is proven that the selector matches nothing, whatever labels there are. Values may be
-/// any text. For one label the proof is exact, and so it is for a whole selector, but for those
-/// that outrun the budget.
+/// Whether it is proven that the selector matches no labels at all. Values may be any text. The
+/// proof is exact for one label, and also for a whole selector, unless it exceeds the budget.
 pub fn contradicts(expr: &Expr) -> bool {
     refutes(vec![(expr, true)])
 }
 
-/// Whether it is proven that all that the first selector matches, the second matches too.
+/// Whether it is proven that `wide` matches everything that `narrow` matches.
 pub fn implies(narrow: &Expr, wide: &Expr) -> bool {
     narrow == wide || *wide == Expr::All || refutes(vec![(narrow, true), (wide, false)])
 }
 
-/// A selector and whether it must hold or must not.
+/// A selector, and whether it must match or must not match.
 type SelectorClaim<'expr> = (&'expr Expr, bool);
 
 fn refutes(claims: Vec<SelectorClaim<'_>>) -> bool {
@@ -32,19 +31,19 @@ fn refutes(claims: Vec<SelectorClaim<'_>>) -> bool {
     .closes(&mut budget)
 }
 
-/// What is assumed on the way to one leaf of the disjunctive normal form.
+/// The assumptions on the path to one term of the disjunctive normal form.
 #[derive(Clone, Default)]
 struct NormalFormBranch<'expr> {
-    /// Not taken apart yet.
+    /// Claims that are not decomposed yet.
     claims: Vec<SelectorClaim<'expr>>,
-    /// Alternatives, one of each of which must hold; taken apart last.
+    /// Disjunctions of which one part must hold. Decomposed last.
     choices: Vec<(&'expr [Expr], bool)>,
-    /// What is asked of every label.
+    /// The tests of each label, each with its required result.
     labels: BTreeMap<&'expr str, Vec<(&'expr LabelTest, bool)>>,
 }
 
 impl<'expr> NormalFormBranch<'expr> {
-    /// Whether no labels fit, proven within the budget.
+    /// Whether it is proven within the budget that no labels satisfy the branch.
     fn closes(mut self, budget: &mut usize) -> bool {
         while let Some((expr, holds)) = self.claims.pop() {
             if *budget == 0 {
@@ -62,6 +61,7 @@ impl<'expr> NormalFormBranch<'expr> {
 
         let cost = self.choices.len() + self.labels.len();
         parts.iter().all(|part| {
+            // Copying the branch is the main cost of a step.
             *budget = budget.saturating_sub(cost);
             let mut branch = self.clone();
             branch.claims.push((part, holds));
@@ -69,7 +69,7 @@ impl<'expr> NormalFormBranch<'expr> {
         })
     }
 
-    /// Takes one claim apart; false when it cannot hold.
+    /// Decomposes one claim. Returns `false` if it cannot hold.
     fn takes(&mut self, expr: &'expr Expr, holds: bool) -> bool {
         match (expr, holds) {
             (Expr::All | Expr::Global, holds) => return holds,
@@ -91,7 +91,7 @@ impl<'expr> NormalFormBranch<'expr> {
     }
 }
 
-/// Whether a label can have a value, or be missing, so that every test has its answer.
+/// Whether some value of a label, or its absence, gives every test its required result.
 fn is_possible(asked: &[(&LabelTest, bool)]) -> bool {
     let fits = |value: Option<&str>| {
         asked
@@ -102,6 +102,7 @@ fn is_possible(asked: &[(&LabelTest, bool)]) -> bool {
         return true;
     }
 
+    // One list of required values suffices: the value must be one of them.
     let listed = asked.iter().find_map(|(test, holds)| match (test, holds) {
         (LabelTest::Equals(value), true) | (LabelTest::NotEquals(value), false) => {
             Some(vec![value.as_str()])
@@ -117,10 +118,12 @@ fn is_possible(asked: &[(&LabelTest, bool)]) -> bool {
     }
 }
 
-/// Whether some text fits tests of which none lists values: if any does, then one that begins with
-/// the longest start that is asked for, ends with the longest end, and has every part that is asked
-/// for between them, with a letter around each that no test knows. Such a text equals no value of a
-/// list, and what it holds beside the parts breaks no test.
+/// Whether some text satisfies tests of which none lists values.
+///
+/// If any text does, then this one does: it starts with the longest required prefix, ends with the
+/// longest required suffix, and contains every required part between them, each surrounded by a
+/// letter that occurs in no test. Such a text equals no listed value, and its additional letters
+/// make no test fail.
 fn fits_some_long_text(asked: &[(&LabelTest, bool)]) -> bool {
     let (mut start, mut end, mut parts) = ("", "", Vec::new());
     for (test, _) in asked.iter().filter(|(_, holds)| *holds) {
@@ -146,7 +149,8 @@ fn fits_some_long_text(asked: &[(&LabelTest, bool)]) -> bool {
             .chain(&parts)
             .any(|part| part.contains(text.as_str())),
         (LabelTest::Present, holds) => *holds,
-        // a list that must not have it never does, and one that must would have been searched
+        // A list that must not contain the text never does. A list that must contain it would have
+        // been searched.
         _ => true,
     })
 }

@@ -15,7 +15,7 @@ fn tree(text: &str) -> Expr {
     parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// A selector's verdict on `app: db` in a missing, equal, other and empty `app` label.
+/// Checks a selector against `app: db` in a missing, equal, other and empty `app` label.
 fn check_verdicts(text: &str, expected: [bool; 4]) {
     let cases = [
         labels(&[("tier", "db")]),
@@ -115,7 +115,7 @@ fn contradictions_are_proven_and_nothing_else_is() {
 
 #[test]
 fn a_proof_that_takes_too_long_is_given_up() {
-    // pigeons and holes: a contradiction that takes more steps than anybody waits for
+    // pigeonhole principle: a contradiction that needs more steps than the budget
     let one_of = |pigeon: usize| {
         (0..9)
             .map(|hole| format!("p{pigeon}h{hole} == 'y'"))
@@ -230,7 +230,7 @@ fn words_are_operators_only_behind_a_label() {
     }
 }
 
-/// The error of a text: its message, and the part of the text it points at.
+/// Checks the error of a text: its message, and the part of the text that it points at.
 fn check_error(text: &str, message: &str, underlined: &str) {
     let error = parse(text).expect_err(text);
     assert_eq!(
@@ -414,7 +414,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ),
     ("a in {'b' 'c'}", "expected `,` or `}`, found `'c'`", "'c'"),
     ("a in {'b'", "expected `,` or `}`, found the end", ""),
-    // behind a condition
+    // after a condition
     (
         "has(a) has(b)",
         "expected `&&`, `||` or the end, found `has(`",
@@ -556,7 +556,7 @@ fn rewriting() {
     assert_eq!(expr.label_names(), ["a", "b"].into());
 }
 
-/// Runs on a thread with a stack half as large as Rust gives by default.
+/// Runs on a thread with half of Rust's default stack size.
 fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new()
         .stack_size(1 << 20)
@@ -615,7 +615,7 @@ fn hostile_length_is_no_danger() {
     });
 }
 
-/// `depth` groups in each other, each negated.
+/// `depth` nested groups, each negated.
 fn nested(depth: usize) -> String {
     format!(
         "{}has(z){}",
@@ -771,7 +771,7 @@ fn any_expr() -> impl Strategy<Value = Expr> {
     })
 }
 
-/// Selectors about one label, so that proofs are many.
+/// Selectors over a single label, so that many proofs succeed.
 fn one_label() -> impl Strategy<Value = Expr> {
     let leaf = any_test().prop_map(|test| Expr::label("a", test));
     leaf.prop_recursive(3, 8, 3, |inner| {
@@ -792,7 +792,7 @@ fn any_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     )
 }
 
-/// Tokens and half tokens, side by side or with blanks between.
+/// Tokens and fragments of tokens, with or without blanks between them.
 fn soup() -> impl Strategy<Value = String> {
     let glue = select(&["", " ", " ", "  ", "\t"][..]);
     vec((select(&PIECES[..]), glue), 0..14).prop_map(|pairs| {
@@ -803,7 +803,7 @@ fn soup() -> impl Strategy<Value = String> {
     })
 }
 
-/// A printed tree with one part of it cut out or doubled, or something put in.
+/// A printed tree with a part deleted, duplicated or inserted.
 fn damaged() -> impl Strategy<Value = String> {
     (
         any_expr(),
@@ -830,7 +830,7 @@ fn damaged() -> impl Strategy<Value = String> {
         })
 }
 
-/// Both readings agree, and an error points into the text.
+/// Both implementations agree, and an error points into the text.
 fn check_agreement(text: &str) {
     let parsed = parse(text);
     assert_eq!(
