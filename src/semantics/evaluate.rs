@@ -1,11 +1,10 @@
-//! The meaning of checked policy: a flow's way through tiers, policies and rules (semantics §4),
-//! without a chain.
+//! Evaluates checked policy for one flow: tiers, policies and rules (semantics §4), without chains.
 //!
-//! In: [`ResolvedPolicy`] and a [`Flow`]. Out: a [`PolicyDecision`] that names every tier, policy
-//! and rule passed. Absent: nodes, hooks and connection tracking; what a node does before policy,
-//! and which host endpoint a packet meets, is [`node`](super::node)'s.
+//! In: [`ResolvedPolicy`] and a [`Flow`]. Out: a [`PolicyDecision`] with every tier, policy and
+//! rule that was evaluated. Absent: nodes, hooks and connection tracking. [`node`](super::node)
+//! handles the stages of a node and selects the host endpoint that a packet meets.
 //!
-//! Cost: once all endpoints, then for a flow all policies, and the rules of those that apply.
+//! Cost: all endpoints once; then, for each flow, all policies and the rules of those that apply.
 
 use std::net::IpAddr;
 
@@ -16,75 +15,76 @@ use crate::policy::{Action, DefaultAction, Policy, PolicyListKind, Rule, Tier};
 use crate::resolve::{HostEndpointId, ResolvedPolicy};
 use crate::semantics::rule_match::RuleMatcher;
 
-/// Decides about the flows of one cluster.
+/// Evaluates the policy of one cluster.
 #[derive(Debug)]
 pub struct Evaluator<'resolved, 'input> {
     pub(crate) matcher: RuleMatcher<'resolved, 'input>,
 }
 
-/// What policy says of a flow, at both ends of it.
+/// The result of policy for a flow, at both ends.
 #[derive(Debug, Clone)]
 pub struct PolicyDecision<'input> {
-    /// Egress policy of the sender; none where the sender is no known endpoint.
+    /// Egress policy of the sender; `None` if the sender is not a known endpoint.
     pub egress: Option<ListTrace<'input>>,
-    /// Ingress policy of the receiver; none where the receiver is no known endpoint.
+    /// Ingress policy of the receiver; `None` if the receiver is not a known endpoint.
     pub ingress: Option<ListTrace<'input>>,
 }
 
-/// A flow's way through one list of the policies of one endpoint in one direction.
+/// The evaluation of one policy list for a flow: one subject, one direction.
 #[derive(Debug, Clone)]
 pub struct ListTrace<'input> {
-    /// Whose policies these are.
+    /// The endpoint or host endpoint that the policies apply to.
     pub whose: PolicySubject,
     /// The direction.
     pub direction: Direction,
-    /// The list; of an endpoint always the normal one.
+    /// The list; always the normal list for an endpoint.
     pub list: PolicyListKind,
-    /// The tiers that have a policy on the list in this direction, in order, up to the one that
+    /// The tiers with a policy on the list in this direction, in order, up to the tier that
     /// decides.
     pub tiers: Vec<EvaluatedTier<'input>>,
-    /// What is said where no tier decides. On the normal list the profiles say it; for a pod, whose
-    /// first profile allows everything, they always allow.
+    /// The outcome if no tier decides. On the normal list the profiles decide. A pod's first
+    /// profile allows everything, so for a pod the outcome is always `Allowed`.
     pub rest: ListOutcome,
 }
 
-/// Who has policies.
+/// The endpoint or host endpoint that policies apply to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicySubject {
-    /// A pod, or another workload.
+    /// A pod or another workload.
     Endpoint(EndpointId),
-    /// An interface of a node.
+    /// A host endpoint: an interface of a node.
     HostEndpoint(HostEndpointId),
 }
 
-/// What a list says of a flow.
+/// The outcome of a policy list for a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ListOutcome {
-    /// It may pass.
+    /// The list allows the flow.
     Allowed,
-    /// It may not.
+    /// The list denies the flow.
     Denied,
-    /// Neither, which the normal list never says: the flow goes on to what comes next.
+    /// Neither: the next stage decides. The normal list never has this outcome.
     Undecided,
 }
 
-/// A tier on the way.
+/// An evaluated tier.
 #[derive(Debug, Clone)]
 pub struct EvaluatedTier<'input> {
     /// The tier.
     pub tier: &'input Tier,
-    /// Its policies that apply, in order, up to the one that ends the tier.
+    /// The policies that apply, in order, up to the policy that ends the tier.
     pub policies: Vec<EvaluatedPolicy<'input>>,
     /// How the tier ends.
     pub end: TierEnd,
 }
 
-/// A policy on the way.
+/// An evaluated policy.
 #[derive(Debug, Clone)]
 pub struct EvaluatedPolicy<'input> {
     /// The policy.
     pub policy: &'input Policy,
-    /// Its rules that match, in order, up to the one that ends the tier: those before it only log.
+    /// The matching rules, in order, up to the rule that ends the tier. The rules before that one
+    /// only log.
     pub rules: Vec<&'input Rule>,
 }
 
@@ -95,16 +95,16 @@ pub enum TierEnd {
     Allowed,
     /// A rule denies.
     Denied,
-    /// A rule passes on to the next tier.
+    /// A rule passes to the next tier.
     Passed,
-    /// No rule ends the tier, and the tier denies.
+    /// No rule ends the tier, and the tier's default action is Deny.
     DeniedByDefault,
-    /// No rule ends the tier, and the tier passes on.
+    /// No rule ends the tier, and the tier's default action is Pass.
     PassedByDefault,
 }
 
 impl PolicyDecision<'_> {
-    /// Whether both ends allow it.
+    /// Returns `true` if both ends allow the flow. An end without policy allows it.
     pub fn is_allowed(&self) -> bool {
         [&self.egress, &self.ingress]
             .into_iter()
@@ -114,7 +114,7 @@ impl PolicyDecision<'_> {
 }
 
 impl ListTrace<'_> {
-    /// What the tiers decide, and else the rest.
+    /// Returns the outcome of the tiers, or [`Self::rest`] if no tier decides.
     pub fn outcome(&self) -> ListOutcome {
         match self.tiers.last().map(|last| last.end) {
             Some(TierEnd::Allowed) => ListOutcome::Allowed,
@@ -123,7 +123,7 @@ impl ListTrace<'_> {
         }
     }
 
-    /// Whether the flow may pass.
+    /// Returns `true` unless the list denies the flow.
     pub fn is_allowed(&self) -> bool {
         match self.outcome() {
             ListOutcome::Allowed | ListOutcome::Undecided => true,
@@ -133,7 +133,7 @@ impl ListTrace<'_> {
 }
 
 impl TierEnd {
-    /// Whether the next tier is asked.
+    /// Returns `true` if evaluation continues with the next tier.
     pub fn goes_on(self) -> bool {
         match self {
             TierEnd::Passed | TierEnd::PassedByDefault => true,
@@ -150,7 +150,8 @@ impl TierEnd {
         }
     }
 
-    /// Before connections and before DNAT, every tier passes on (semantics §4.2).
+    /// Returns how a tier ends if no rule ends it. On the untracked and pre-DNAT lists, every tier
+    /// passes (semantics §4.2).
     fn by_default(tier: &Tier, list: PolicyListKind) -> Self {
         match (list, tier.default_action) {
             (PolicyListKind::Normal | PolicyListKind::Forward, DefaultAction::Deny) => {
@@ -163,19 +164,19 @@ impl TierEnd {
 }
 
 impl<'resolved, 'input> Evaluator<'resolved, 'input> {
-    /// Learns whose every address is.
+    /// Builds an evaluator. Indexes the addresses of all endpoints and host endpoints.
     pub fn new(resolved: &'resolved ResolvedPolicy<'input>) -> Self {
         Self {
             matcher: RuleMatcher::new(resolved),
         }
     }
 
-    /// What policy says of a flow.
+    /// Evaluates policy for a flow.
     pub fn decide(&self, flow: &Flow) -> PolicyDecision<'input> {
         self.judge(&self.matcher.conversation(flow))
     }
 
-    /// What policy says of a flow of which an end may have no address.
+    /// Evaluates policy for a flow whose ends may have no address.
     pub fn judge(&self, flow: &Conversation) -> PolicyDecision<'input> {
         PolicyDecision {
             egress: self.passage(Direction::Egress, flow),
@@ -193,17 +194,17 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             .map(|endpoint| self.endpoint(endpoint, direction, flow))
     }
 
-    /// The policy that this decides by.
+    /// Returns the policy that this evaluator evaluates.
     pub fn resolved(&self) -> &'resolved ResolvedPolicy<'input> {
         self.matcher.resolved
     }
 
-    /// The endpoint that has an address.
+    /// Returns the endpoint that has an address.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<EndpointId> {
         self.matcher.party(address).owner
     }
 
-    /// A flow's way through the policies of an endpoint.
+    /// Evaluates the policies of an endpoint in one direction, whatever node it runs on.
     pub(crate) fn of_endpoint(
         &self,
         endpoint: EndpointId,
@@ -235,6 +236,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             )
         });
 
+        // only used if no tier decides
         let rest = self.profiles(
             &self.resolved().inventory.endpoint(endpoint).profiles,
             direction,
@@ -251,7 +253,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         }
     }
 
-    /// A flow's way through a list of a host endpoint.
+    /// Evaluates one list of a host endpoint in one direction. An unknown host endpoint denies on
+    /// the normal list.
     pub fn of_host(
         &self,
         id: HostEndpointId,
@@ -282,7 +285,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         }
     }
 
-    /// The tiers that have something to say, up to the one that decides.
+    /// Evaluates tiers up to the tier that decides. Leaves out tiers that have no rules for this
+    /// direction.
     fn tiers(
         &self,
         tiers: impl Iterator<Item = (&'input Tier, Vec<&'input Policy>)>,
@@ -300,8 +304,9 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         passed
     }
 
-    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no
-    /// profile decides is denied (semantics §4.3.6). A profile that is not in the input denies.
+    /// Evaluates profiles in order. The first Allow or Deny decides. Pass continues with the next
+    /// profile, and the end of the profiles denies (semantics §4.3.6). A profile that is not in the
+    /// input denies.
     fn profiles(
         &self,
         profiles: &ProfileList,
@@ -315,6 +320,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         for name in profiles.names() {
             let verdict = match profile_name(name) {
                 ProfileName::Namespace(_) | ProfileName::AllowAll => Some(TierEnd::Allowed),
+                // Calico generates this profile for labels only; it has no rules
                 ProfileName::ServiceAccount(..) => None,
                 ProfileName::Named(name) => match self.resolved().policies.profiles.get(name) {
                     Some(profile) => self.rules(profile.rules(direction), flow).1,
@@ -331,7 +337,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         ListOutcome::Denied
     }
 
-    /// A tier's part of the way; none where it has nothing to say.
+    /// Evaluates one tier. Returns `None` if no policy of the tier has rules for this direction.
     fn tier(
         &self,
         tier: &'input Tier,
@@ -347,6 +353,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         };
 
         for policy in policies {
+            // a policy without rules for this direction does not isolate in it
             let Some(rules) = policy.rules(direction) else {
                 continue;
             };
@@ -360,7 +367,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         (!passed.policies.is_empty()).then_some(passed)
     }
 
-    /// The rules that match up to the first that ends the tier, and what that one says.
+    /// Returns the matching rules up to the first that ends the tier, and how that rule ends it.
+    /// Returns `None` for the end if all matching rules only log.
     pub(crate) fn rules(
         &self,
         rules: &'input [Rule],

@@ -1,9 +1,10 @@
-//! What policy means for one packet: which rules it matches, what policies decide, what its node
-//! does with it, and which nodes it passes.
+//! The meaning of policy for one packet: which rules match, what policies decide, what the node
+//! does with the packet, and which nodes it passes.
 //!
-//! In: [`Resolved`](crate::resolve::Resolved) policy, and a [`Flow`](crate::packet::Flow) or
-//! [`Packet`](crate::packet::Packet). Out: the verdict, with everything that led to it. Absent:
-//! chains and scripts, and sets of packets. `packet_space` and `verify` ask the same for sets.
+//! In: [`ResolvedPolicy`](crate::resolve::ResolvedPolicy) and a [`Flow`](crate::packet::Flow) or
+//! [`Packet`](crate::packet::Packet). Out: the verdict, with every tier, policy and rule that led
+//! to it. Absent: chains, scripts, and sets of packets. `packet_space` and `verify` answer the same
+//! questions for sets of packets.
 
 pub mod evaluate;
 pub mod node;

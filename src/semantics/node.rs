@@ -1,25 +1,26 @@
-//! What a node owes a packet: policy, options and the place where the packet is met, without a
-//! chain.
+//! The verdict that a node must give to a packet, from policy, options and the packet's hook,
+//! without chains.
 //!
 //! In: an [`Evaluator`] of resolved policy, a node, the [`CompileOptions`] of the compile, and a
-//! [`Packet`]. Out: what ought to become of it ([`ExpectedVerdict`]), with the passages through
-//! policy that say so. Absent: `lower` and any other idea of chains, so that the answer can judge
-//! what `netfilter` finds scripts to do.
+//! [`Packet`]. Out: an [`ExpectedVerdict`] with the policy lists that led to it. Absent: `lower`
+//! and every other model of chains. The result is therefore an independent reference for what
+//! `netfilter` computes from scripts.
 //!
-//! A packet goes through the stages of its hook (semantics §7.4); the first that decides ends it:
+//! A packet passes the stages of its hook (semantics §7.4). The first stage that decides ends the
+//! evaluation:
 //!
-//! - arrives: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint
-//!   that it arrives at
-//! - forwarded: unknown addresses of the node's pod ranges, forward policy of the host endpoint
-//!   that it arrives at and of the one that it leaves by, egress policy of the endpoint that sends
-//!   it, ingress policy of the endpoint that gets it
-//! - to the node: egress policy of the endpoint that sends it, unknown addresses, normal policy of
-//!   the host endpoint
-//! - of the node: untracked policy, then normal policy, of the host endpoint that it leaves by,
-//!   unless an endpoint gets it
+//! - arriving: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint
+//!   of the input interface
+//! - forwarded: unknown addresses in the node's pod ranges, forward policy of the host endpoints of
+//!   the input and the output interface, egress policy of the sending endpoint, ingress policy of
+//!   the receiving endpoint
+//! - input: egress policy of the sending endpoint, unknown addresses, normal policy of the host
+//!   endpoint
+//! - output: untracked policy, then normal policy, of the host endpoint of the output interface,
+//!   unless an endpoint of this node receives the packet
 //!
-//! What untracked or pre-DNAT policy allows meets no further ingress policy of the host endpoint;
-//! pods' policy is still asked.
+//! If untracked or pre-DNAT policy allows a packet, no further ingress policy of the host endpoint
+//! is evaluated. Policy of pods is still evaluated.
 
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Direction, Family, Protocol, Side, State};
@@ -33,7 +34,7 @@ use crate::semantics::ForgedSource;
 use crate::semantics::evaluate::{Evaluator, ListOutcome, ListTrace};
 use crate::semantics::source_validation::{self, SourceClaim, SourceValidator};
 
-/// One node, and what it owes to packets.
+/// One node, with everything that its expected verdicts depend on.
 #[derive(Debug)]
 pub struct NodeSemantics<'eval, 'resolved, 'input> {
     evaluator: &'eval Evaluator<'resolved, 'input>,
@@ -43,68 +44,68 @@ pub struct NodeSemantics<'eval, 'resolved, 'input> {
     validation: SourceValidator,
 }
 
-/// What ought to become of a packet, and why.
+/// The expected verdict for a packet, and its cause.
 #[derive(Debug, Clone)]
 pub struct ExpectedVerdict<'input> {
-    /// What becomes of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether it is kept from connection tracking.
+    /// `true` if policy makes the packet untracked.
     pub is_untracked: bool,
-    /// What decides.
+    /// What decides the verdict.
     pub cause: VerdictCause,
-    /// The lists of policy that were asked and had something to say, in order; the last one decides
-    /// where policy does.
+    /// The evaluated policy lists, in order. If the cause is policy, the last one decides.
     pub passages: Vec<ListTrace<'input>>,
 }
 
-/// What decides about a packet.
+/// What decides the verdict for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VerdictCause {
-    /// Policy or, behind it, profiles.
+    /// Policy, or profiles after it.
     Policy,
-    /// Its conversation is known (semantics §9.14).
+    /// The packet belongs to a known connection (semantics §9.14).
     KnownConnection,
-    /// It belongs to no conversation (semantics §9.14).
+    /// The packet belongs to no connection: its state is INVALID (semantics §9.14).
     NoConnection,
-    /// It is a message between neighbours in IPv6 (semantics §9.16).
+    /// The packet is an IPv6 neighbour discovery or multicast listener message (semantics §9.16).
     Neighbour,
-    /// It is for a failsafe port of a host endpoint.
+    /// The packet is for a failsafe port of a host endpoint.
     Failsafe,
-    /// Its source is a pod's address, and no packet of that pod arrives there (semantics §9.27).
+    /// The source is a pod's address, and no packet of that pod arrives on this interface
+    /// (semantics §9.27).
     SpoofedSource,
-    /// An address in the node's pod ranges is no endpoint's (semantics §9.17).
+    /// An address in the node's pod ranges belongs to no endpoint (semantics §9.17).
     UnknownEndpoint,
-    /// An endpoint sends what is encapsulated (semantics §9.16).
+    /// An endpoint sends encapsulated traffic (semantics §9.16).
     Encapsulated,
-    /// It is from an endpoint to its node, which is closed (semantics §9.15).
+    /// An endpoint sends to its node, and the options drop that (semantics §9.15).
     EndpointToHost,
-    /// Nothing that palisade knows of says anything.
+    /// No policy and no option decides; the packet is left to other rules.
     Nothing,
 }
 
-/// Types of ICMPv6 by which neighbours find each other, and who listens to which group (RFC 2710,
-/// RFC 3810, RFC 4861).
+/// ICMPv6 types of neighbour discovery and multicast listener discovery (RFC 2710, RFC 3810, RFC
+/// 4861).
 pub(crate) const NEIGHBOUR_MESSAGES: [u8; 7] = [130, 131, 132, 133, 135, 136, 143];
-/// UDP port of VXLAN (RFC 7348).
+/// The UDP port of VXLAN (RFC 7348).
 pub(crate) const VXLAN_PORT: u16 = 4789;
-/// Protocol of IP in IP (RFC 2003).
+/// The protocol number of IP in IP (RFC 2003).
 pub(crate) const IPIP: u8 = 4;
 
-/// A verdict, and what it comes from.
+/// A verdict and its cause.
 type VerdictReason = (Verdict, VerdictCause);
 
-/// A packet on its way, and what has been said of it.
+/// The evaluation of one packet on one node.
 struct NodeWalk<'way, 'eval, 'resolved, 'input> {
     node: &'way NodeSemantics<'eval, 'resolved, 'input>,
     packet: &'way Packet,
     state: State,
-    /// Whether untracked or pre-DNAT policy has allowed it.
+    /// `true` once untracked or pre-DNAT policy has allowed the packet.
     is_let_through: bool,
     passages: Vec<ListTrace<'input>>,
 }
 
 impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
-    /// A node of the cluster that the evaluator knows.
+    /// Builds the semantics of a node of the evaluator's cluster.
     pub fn new(
         evaluator: &'eval Evaluator<'resolved, 'input>,
         node: NodeId,
@@ -120,7 +121,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
         }
     }
 
-    /// What ought to become of a packet.
+    /// Returns the expected verdict for a packet.
     pub fn expect(&self, packet: &Packet) -> ExpectedVerdict<'input> {
         let mut journey = NodeWalk {
             node: self,
@@ -135,6 +136,8 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
                 .or_else(|| journey.forwarded(arrives, leaves)),
             Hook::Input { arrives } => journey
                 .arriving(arrives)
+                // local delivery is decided after PREROUTING, so the early stages are the same as
+                // for FORWARD
                 .or_else(|| journey.received(arrives)),
             Hook::Output { leaves } => journey
                 .untracked(leaves, Direction::Egress)
@@ -150,9 +153,9 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
         }
     }
 
-    /// What would become of a packet with this source that came by another interface than the one
-    /// to which the route back leads; `None` if the source is no pod's, or the packet does not
-    /// arrive.
+    /// Returns what the node does to a packet with this source that arrives on another interface
+    /// than the one that the route back uses. Returns `None` if the source is not a pod's address,
+    /// or if the packet does not arrive over an interface.
     pub(crate) fn forged(&self, packet: &Packet) -> Option<ForgedSource> {
         let arrives = packet.hook.arrives().filter(|name| *name != LOOPBACK)?;
         let claim = self.claim(&packet.flow);
@@ -175,9 +178,10 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
         })
     }
 
-    /// Whose the source of a flow is.
+    /// Returns whether the source address of a flow belongs to a pod, and on which node.
     fn claim(&self, flow: &Flow) -> SourceClaim {
         let owner = self.evaluator.owner(flow.source);
+        // an endpoint's address outside of all pod ranges is a claim too
         let is_here = owner.map(|_| self.local(flow, Side::Source).is_some());
         self.validation.claim(flow.source, is_here)
     }
@@ -187,7 +191,7 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
     }
 
     /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the
-    /// one that has the node's address, else that of every interface. The last one governs
+    /// one that has the node's address, else the one for all interfaces. The last one governs
     /// interfaces of pods too (semantics §9.36).
     fn matching_host_endpoint(
         &self,
@@ -199,6 +203,8 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
         };
+        // on the way in the packet's destination can be the node's own address, on the way out its
+        // source
         let named = self.hosts.interfaces.get(interface).copied();
         let has = |id: &HostEndpointId| {
             let host = self.resolved().host_endpoint(*id);
@@ -209,14 +215,14 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
         named.or_else(by_address).or(self.hosts.everywhere)
     }
 
-    /// The endpoint of this node at an end of a flow.
+    /// Returns the endpoint of this node at one side of a flow.
     fn local(&self, flow: &Flow, side: Side) -> Option<EndpointId> {
         let owner = self.evaluator.owner(flow.address(side));
         owner.filter(|id| self.resolved().inventory.endpoint(*id).node == Some(self.node))
     }
 
-    /// Whether the address at an end is in the node's pod ranges, and no endpoint's of any node,
-    /// and that matters.
+    /// Returns `true` if the options drop unknown endpoints, the address is in the node's pod
+    /// ranges, and no endpoint of any node has it.
     fn is_unknown(&self, flow: &Flow, side: Side) -> bool {
         let address = flow.address(side);
         let in_range = || {
@@ -233,8 +239,9 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
             && self.evaluator.owner(address).is_none()
     }
 
-    /// Whether a flow is for a failsafe port. Where nothing is tracked yet, replies of one are
-    /// known by their port.
+    /// Returns `true` if a flow is for a failsafe port. With `with_replies`, also if its source
+    /// port is a failsafe port of the other direction: before connection tracking, replies are
+    /// recognised by their port only.
     fn is_failsafe(&self, flow: &Flow, direction: Direction, with_replies: bool) -> bool {
         let (far, other) = match direction {
             Direction::Ingress => (Side::Source, Direction::Egress),
@@ -262,12 +269,12 @@ impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
 }
 
 impl<'input> NodeWalk<'_, '_, '_, 'input> {
-    /// The flow as it is behind the translation of destinations.
+    /// Returns the flow as the filter table sees it, after DNAT.
     fn flow(&self) -> Flow {
         self.packet.filtered(self.state)
     }
 
-    /// What an arriving packet meets before it is known where it goes.
+    /// Evaluates the stages before routing: source validation, untracked and pre-DNAT policy.
     fn arriving(&mut self, arrives: &str) -> Option<VerdictReason> {
         let claim = self.node.claim(&self.packet.flow);
         if source_validation::drops(self.node.options, claim, arrives, self.packet.reverse_path) {
@@ -277,7 +284,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
             .or_else(|| self.before_dnat(arrives))
     }
 
-    /// Untracked policy, which every packet meets, known connection or not.
+    /// Evaluates untracked policy. Every packet meets it, whatever its connection.
     fn untracked(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.packet.sent();
         let host = self
@@ -289,6 +296,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         {
             return None;
         }
+        // a known connection does not bypass this list: raw runs before connection tracking
         match self.ask(host, PolicyListKind::Untracked, direction, &flow) {
             ListOutcome::Denied => return Some((Verdict::Drop, VerdictCause::Policy)),
             ListOutcome::Allowed => (self.state, self.is_let_through) = (State::Untracked, true),
@@ -303,6 +311,8 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         let host = self
             .node
             .matching_host_endpoint(arrives, Direction::Ingress, &flow)?;
+        // once untracked policy has allowed a packet, the host endpoint has no further ingress
+        // policy
         if self.is_let_through || !self.has(host, PolicyListKind::PreDnat, Direction::Ingress) {
             return None;
         }
@@ -342,12 +352,14 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         at_hosts.or_else(|| self.between_endpoints(&flow))
     }
 
-    /// Forward policy in a direction: it denies, or the packet goes on.
+    /// Evaluates forward policy in one direction. It can only deny: a packet that it allows
+    /// continues with the next stage.
     fn passing(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.flow();
         let host = self
             .node
             .matching_host_endpoint(interface, direction, &flow)?;
+        // raw and mangle policy of the input interface replaces ingress policy only
         let is_let_through = self.is_let_through && direction == Direction::Ingress;
         if is_let_through || !self.has(host, PolicyListKind::Forward, direction) {
             return None;
@@ -363,7 +375,8 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         }
     }
 
-    /// Policy of the endpoints of this node at both ends.
+    /// Evaluates the policies of this node's endpoints at both ends. Returns `None` if neither end
+    /// is on this node.
     fn between_endpoints(&mut self, flow: &Flow) -> Option<VerdictReason> {
         let sender = self.node.local(flow, Side::Source);
         let receiver = self.node.local(flow, Side::Destination);
@@ -395,7 +408,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
             })
     }
 
-    /// What keeps a packet of an endpoint from leaving it.
+    /// Returns a drop if the sending endpoint may not send the packet, or `None` if it may.
     fn leaving(&mut self, sender: EndpointId, flow: &Flow) -> Option<VerdictReason> {
         if self.node.options.encapsulated == Encapsulated::Drop && is_encapsulated(flow) {
             return Some((Verdict::Drop, VerdictCause::Encapsulated));
@@ -411,6 +424,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
 
     fn received(&mut self, arrives: &str) -> Option<VerdictReason> {
         let flow = self.flow();
+        // packets of endpoints to their node meet endpoint policy, not that of host endpoints
         if let Some(sender) = self.node.local(&flow, Side::Source) {
             return Some(self.received_from_endpoint(sender, &flow));
         }
@@ -427,6 +441,8 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
 
         match (self.tracked(), self.node.options.endpoint_to_host) {
             (Some((Verdict::Accept, cause)), _) => (Verdict::Accept, cause),
+            // known connections have passed above: replies to what the node itself opened must not
+            // break
             (_, EndpointToHost::Drop) => (Verdict::Drop, VerdictCause::EndpointToHost),
             (Some(fate), EndpointToHost::Accept) => fate,
             (None, EndpointToHost::Accept) => self
@@ -435,7 +451,8 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         }
     }
 
-    /// The node's packets to its endpoints are not policed (semantics §9.15).
+    /// Evaluates an output packet. The node's packets to its own endpoints meet no policy
+    /// (semantics §9.15).
     fn emitted(&mut self, leaves: &str) -> Option<VerdictReason> {
         match self.node.local(&self.flow(), Side::Destination) {
             Some(_) => None,
@@ -443,7 +460,8 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         }
     }
 
-    /// Normal policy of the host endpoint that the packet meets.
+    /// Evaluates normal policy of the host endpoint that the packet meets. Returns `None` if there
+    /// is no host endpoint.
     fn at_host(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.flow();
         let host = self
@@ -475,7 +493,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         ))
     }
 
-    /// What connection tracking says by itself (semantics §9.14).
+    /// Returns the verdict that the conntrack state alone decides (semantics §9.14).
     fn tracked(&self) -> Option<VerdictReason> {
         match self.state {
             State::Established | State::Related => {
@@ -486,7 +504,7 @@ impl<'input> NodeWalk<'_, '_, '_, 'input> {
         }
     }
 
-    /// Whether a host endpoint has policy on a list.
+    /// Returns `true` if a host endpoint has policy on a list.
     fn has(&self, host: HostEndpointId, list: PolicyListKind, direction: Direction) -> bool {
         !self
             .node

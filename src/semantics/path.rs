@@ -1,19 +1,19 @@
-//! The way of a flow's first packet past nodes, and what each of them owes it.
+//! The nodes that the first packet of a flow passes, and the verdict expected on each of them.
 //!
 //! In: an [`Evaluator`], the [`CompileOptions`] of the compile, and a flow. Out: its [`NodeHop`]s
-//! in order: the node of the sender, then that of the receiver. An address is an endpoint's, else a
-//! node's (its own, or one of its host endpoints'), else one of the node in whose pod range it
-//! lies, else outside. Absent: routes, translation of addresses, and nodes in between, which the
-//! input does not tell.
+//! in order: the sender's node, then the receiver's node. An address belongs to an endpoint, else
+//! to a node (its own address, or that of one of its host endpoints), else to the node whose pod
+//! range contains it, else to the outside. Absent: routes, NAT, and intermediate nodes, which the
+//! input does not describe.
 //!
-//! No input tells either by which interface a packet comes to a node or goes from it, and host
-//! endpoints are of interfaces. It is taken to be that of the host endpoint that has the packet's
-//! own address there, else that of the one that has an address of the node. Where there is none, or
-//! several, it is the interface at which the most is denied. [`AssumedInterface`] says so wherever
-//! another interface would make a difference.
+//! The input does not say which interface a packet arrives on or leaves by, but host endpoints
+//! apply to interfaces. Palisade therefore assumes an interface: that of the host endpoint that has
+//! the packet's own address there, else that of the host endpoint that has an address of the node.
+//! If there is none or more than one, Palisade assumes the interface at which the most is denied.
+//! [`AssumedInterface`] reports the assumption wherever another interface would change the result.
 //!
-//! Cost: once all addresses of nodes and host endpoints, then for a flow a few questions to two
-//! nodes.
+//! Cost: once, all addresses of nodes and host endpoints; then, for each flow, a few evaluations on
+//! two nodes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ use crate::semantics::ForgedSource;
 use crate::semantics::evaluate::{Evaluator, PolicySubject};
 use crate::semantics::node::{ExpectedVerdict, NodeSemantics, VerdictCause};
 
-/// Leads flows past nodes.
+/// Finds the nodes that flows pass.
 #[derive(Debug)]
 pub struct FlowRouter<'eval, 'resolved, 'input> {
     evaluator: &'eval Evaluator<'resolved, 'input>,
@@ -39,48 +39,49 @@ pub struct FlowRouter<'eval, 'resolved, 'input> {
     known: BTreeMap<NodeId, NodeContext<'eval, 'resolved, 'input>>,
 }
 
-/// A node on the way.
+/// One node that a flow passes.
 #[derive(Debug, Clone)]
 pub struct NodeHop<'input> {
     /// The node.
     pub node: NodeId,
-    /// The packet as it sees it.
+    /// The packet as this node sees it.
     pub packet: Packet,
-    /// What it owes to it.
+    /// The expected verdict on this node.
     pub expected: ExpectedVerdict<'input>,
-    /// Whether it is the node's own packet to an endpoint there, which no policy is asked about
-    /// (semantics §9.15).
+    /// `true` if the node itself sends the packet to one of its endpoints. Such packets meet no
+    /// policy (semantics §9.15).
     pub is_probe: bool,
-    /// The endpoints there that send it and that get it.
+    /// The endpoints of this node that send and receive the packet.
     pub endpoints: [Option<EndpointId>; 2],
-    /// What is assumed of the interface to the network, where another one would make a difference.
+    /// The assumed interface to the network; `None` if another interface would make no difference.
     pub assumed: Option<AssumedInterface>,
-    /// What becomes of a packet with this source that arrives there by a wrong interface; `None` if
-    /// the source is no pod's, or the packet does not arrive.
+    /// What happens to a packet with this source that arrives on a wrong interface. `None` if the
+    /// source is not a pod's address, or if the packet does not arrive over an interface.
     pub forged: Option<ForgedSource>,
 }
 
-/// An interface that nothing in the input tells.
+/// An interface that the input does not determine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AssumedInterface {
-    /// The interface that is taken; none is one that no host endpoint names.
+    /// The assumed interface; `None` for an interface that no host endpoint names.
     pub interface: Option<String>,
-    /// Whether the packet goes out by it, or comes in.
+    /// Ingress if the packet arrives on the interface, egress if it leaves by it.
     pub direction: Direction,
-    /// Why this one.
+    /// Why this interface is assumed.
     pub because: AssumptionReason,
-    /// The others by which the packet would fare otherwise, and whether they would let it pass.
+    /// The interfaces that would change the result, each with `true` if it would let the packet
+    /// pass.
     pub others: Vec<(Option<String>, bool)>,
 }
 
-/// Why an interface is taken.
+/// Why an interface is assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AssumptionReason {
     /// Its host endpoint has the packet's address on this node.
     HasPacketsAddress,
     /// Its host endpoint has an address of the node.
     HasNodesAddress,
-    /// No other one denies more.
+    /// No other interface denies more.
     Strictest,
 }
 
@@ -91,7 +92,7 @@ struct NodeContext<'eval, 'resolved, 'input> {
     hosts: HostsOnNode,
 }
 
-/// Where an address is.
+/// The location of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressLocation {
     Endpoint(NodeId),
@@ -99,7 +100,7 @@ enum AddressLocation {
     Outside,
 }
 
-/// What a packet passes between a node and an end of it.
+/// What a packet crosses between a node and one end of the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathSegment {
     Endpoint,
@@ -107,7 +108,7 @@ enum PathSegment {
     Loopback,
 }
 
-/// [`Hook`] before interfaces have names.
+/// A [`Hook`] whose interfaces have no names yet.
 #[derive(Debug, Clone, Copy)]
 enum HookPath {
     Forward(PathSegment, PathSegment),
@@ -116,7 +117,7 @@ enum HookPath {
 }
 
 impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
-    /// Learns where all addresses are.
+    /// Builds a router. Indexes the addresses of all nodes and host endpoints.
     pub fn new(
         evaluator: &'eval Evaluator<'resolved, 'input>,
         options: &'eval CompileOptions,
@@ -131,7 +132,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
             .filter_map(|(_, host)| Some((host, inventory.find_node(&host.node)?)));
         let of_hosts =
             hosts.flat_map(|(host, id)| host.addresses.iter().map(move |address| (*address, id)));
-        // a node's own addresses last, so that they stay
+        // `collect` keeps the last value of a key, so a node's own addresses win
         let of_nodes = of_hosts.chain(own).collect();
         let ranges = nodes()
             .flat_map(|(id, node)| node.pod_ranges.iter().map(move |range| (*range, id)))
@@ -146,13 +147,13 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
         }
     }
 
-    /// The options that nodes are owed to by.
+    /// Returns the options that determine the expected verdicts.
     pub fn options(&self) -> &'eval CompileOptions {
         self.options
     }
 
-    /// The nodes that a flow comes past; none where an end has no address, or where no end is
-    /// known.
+    /// Returns the nodes that a flow passes, in order. Empty if an end has no address or if no end
+    /// is in the cluster.
     pub fn stops(&mut self, conversation: &Conversation) -> Vec<NodeHop<'input>> {
         let Some(flow) = conversation.flow() else {
             return Vec::new();
@@ -174,6 +175,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
             (AddressLocation::Host(node), AddressLocation::Endpoint(other)) if node == other => {
                 vec![(node, HookPath::Output(PathSegment::Endpoint))]
             }
+            // the kernel sends packets to its own addresses over `lo`, and they pass both hooks
             (AddressLocation::Host(node), AddressLocation::Host(other)) if node == other => {
                 vec![
                     (node, HookPath::Output(PathSegment::Loopback)),
@@ -207,6 +209,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
             None => {
                 let around = self.ranges.iter().find(|(range, _)| range.holds(address));
                 around.map_or(AddressLocation::Outside, |(_, node)| {
+                    // an address in a pod range may be a pod's that the input does not list
                     AddressLocation::Endpoint(*node)
                 })
             }
@@ -243,7 +246,7 @@ impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
 }
 
 impl NodeHop<'_> {
-    /// Whether an endpoint that sends or gets the packet is on this node.
+    /// Returns `true` if the subject is an endpoint of this node that sends or receives the packet.
     pub(crate) fn is_at(&self, whose: PolicySubject) -> bool {
         self.endpoints
             .iter()
@@ -275,7 +278,8 @@ fn receiving(to: AddressLocation) -> Option<(NodeId, HookPath)> {
 }
 
 impl HookPath {
-    /// The way in which a packet passes the interface to the network, where it does.
+    /// Returns the direction in which the packet crosses the interface to the network, or `None` if
+    /// it does not cross it.
     fn on_network(self) -> Option<Direction> {
         match self {
             HookPath::Forward(PathSegment::Network, _) | HookPath::Input(PathSegment::Network) => {
@@ -288,7 +292,8 @@ impl HookPath {
         }
     }
 
-    /// The address that the node itself has of a flow.
+    /// Returns the flow's address that belongs to the node itself, or `None` for a forwarded
+    /// packet.
     fn own_address(self, flow: &Flow) -> Option<IpAddr> {
         match self {
             HookPath::Forward(..) => None,
@@ -314,7 +319,7 @@ impl HookPath {
 }
 
 impl<'input> NodeContext<'_, '_, 'input> {
-    /// What is owed at the interface that is taken.
+    /// Chooses the interface and returns the assumption, the packet and the expected verdict there.
     fn decide(
         &self,
         course: HookPath,
@@ -339,6 +344,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
         };
 
         let (likely, because) = self.likely(course.own_address(flow), own, evaluator);
+        // the safe assumption: an interface that drops, if any likely one does
         let strictest = likely
             .iter()
             .find(|uplink| expect(**uplink).verdict == Verdict::Drop);
@@ -354,6 +360,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
         let others: Vec<(Option<String>, bool)> = differing
             .map(|(uplink, other)| (uplink, other.verdict != Verdict::Drop))
             .collect();
+        // the packet's own address on a host endpoint leaves no doubt about the interface
         let is_open = !others.is_empty() && because != AssumptionReason::HasPacketsAddress;
 
         let assumed = is_open.then(|| AssumedInterface {
@@ -365,8 +372,9 @@ impl<'input> NodeContext<'_, '_, 'input> {
         (assumed, packet(interface), expected)
     }
 
-    /// Every interface that may lead to the network and that policy can tell apart, likelier ones
-    /// first: a host endpoint of all other interfaces is there for those that nobody names.
+    /// Returns every interface that may lead to the network and that policy distinguishes, likelier
+    /// ones first. `None` stands for interfaces that no host endpoint names; a host endpoint for
+    /// all interfaces applies to them.
     fn uplinks(&self) -> impl Iterator<Item = Option<&str>> {
         let has_others = self.hosts.everywhere.is_some();
         let named = self.hosts.interfaces.keys().map(|name| Some(name.as_str()));
@@ -374,7 +382,7 @@ impl<'input> NodeContext<'_, '_, 'input> {
         unnamed(true).into_iter().chain(named).chain(unnamed(false))
     }
 
-    /// The interfaces that the packet likely passes, one at least.
+    /// Returns the interfaces that the packet likely passes; never empty.
     fn likely(
         &self,
         packets: Option<IpAddr>,
@@ -405,7 +413,8 @@ impl<'input> NodeContext<'_, '_, 'input> {
         }
     }
 
-    /// A name for an interface; those that nobody names get one that nobody has.
+    /// Returns a name for an interface. An interface without a name gets one that no host endpoint
+    /// uses.
     fn interface(&self, link: PathSegment, uplink: Option<&str>) -> String {
         let unnamed = |word: &str| {
             let mut name = word.to_owned();

@@ -1,4 +1,4 @@
-//! Whether a rule of checked policy matches a flow (semantics §3, §6).
+//! Decides if a rule of checked policy matches a flow (semantics §3, §6).
 
 use std::net::IpAddr;
 
@@ -13,50 +13,50 @@ use crate::policy::{
 };
 use crate::resolve::{HostEndpointId, ResolvedPolicy, SelectedEndpoints};
 
-/// Answers for the rules of some resolved policy.
+/// Matches rules of one resolved policy against flows.
 #[derive(Debug)]
 pub(crate) struct RuleMatcher<'resolved, 'input> {
     pub(crate) resolved: &'resolved ResolvedPolicy<'input>,
-    /// Whose an address is.
+    /// The endpoint that has an address.
     owners: FxHashMap<IpAddr, EndpointId>,
-    /// The same for host endpoints, several of which may have one.
+    /// The host endpoints that have an address; several may have the same.
     hosts: FxHashMap<IpAddr, Vec<HostEndpointId>>,
 }
 
-/// A part of a rule. The rule matches where all of its parts hold.
+/// A part of a rule. A rule matches if all of its parts match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RulePart {
-    /// The family.
+    /// The address family.
     Family,
     /// The protocol.
     Protocol,
     /// The ICMP type and code.
     Icmp,
-    /// A part of one of the sides.
+    /// A part of one side.
     Of(Side, SidePart),
 }
 
-/// A part of a side of a rule, as in [`RulePeer`].
+/// A part of one side of a rule, as in [`RulePeer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SidePart {
-    /// Who must be there.
+    /// The endpoints that the side selects.
     Selected,
-    /// Who must not be there.
+    /// The endpoints that the side excludes.
     NotSelected,
-    /// Prefixes.
+    /// The prefixes.
     Nets,
-    /// Prefixes that are excluded.
+    /// The excluded prefixes.
     NotNets,
-    /// A service.
+    /// The service.
     Service,
-    /// Ports.
+    /// The ports.
     Ports,
-    /// Ports that are excluded.
+    /// The excluded ports.
     NotPorts,
 }
 
 impl RulePart {
-    /// All parts; those that cost least first.
+    /// All parts, the cheapest first.
     pub const ALL: [RulePart; 17] = [
         RulePart::Family,
         RulePart::Protocol,
@@ -78,7 +78,7 @@ impl RulePart {
     ];
 }
 
-/// One side of a flow as one rule sees it.
+/// One side of a flow, as one rule sees it.
 struct FlowSide<'view> {
     side: Side,
     peer: &'view RulePeer,
@@ -90,7 +90,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
     pub(crate) fn new(resolved: &'resolved ResolvedPolicy<'input>) -> Self {
         let endpoints = || resolved.inventory.endpoints_with_ids();
         let mut owners: FxHashMap<IpAddr, EndpointId> = FxHashMap::default();
-        // room for all at once: growing took more time than all else of a question
+        // reserving once matters: rehashing while the map grew dominated the time of a query
         owners.reserve(
             endpoints()
                 .map(|(_, endpoint)| endpoint.addresses.len())
@@ -114,7 +114,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         }
     }
 
-    /// Who has an address.
+    /// Returns the party that has an address.
     pub(crate) fn party(&self, address: IpAddr) -> Party {
         Party {
             owner: self.owners.get(&address).copied(),
@@ -122,7 +122,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         }
     }
 
-    /// A flow with the owners of its addresses.
+    /// Returns the flow with the owners of its addresses.
     pub(crate) fn conversation(&self, flow: &Flow) -> Conversation {
         let [source, destination] =
             [flow.source, flow.destination].map(|address| self.party(address));
@@ -136,14 +136,14 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         }
     }
 
-    /// Whether every part of a rule matches.
+    /// Returns `true` if every part of a rule matches.
     pub(crate) fn matches(&self, rule: &Rule, flow: &Conversation) -> bool {
         RulePart::ALL
             .iter()
             .all(|part| self.holds(*part, rule, flow))
     }
 
-    /// Whether a part of a rule matches.
+    /// Returns `true` if one part of a rule matches.
     pub(crate) fn holds(&self, part: RulePart, rule: &Rule, flow: &Conversation) -> bool {
         match part {
             RulePart::Family => rule.applies_to(flow.family),
@@ -190,8 +190,8 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         }
     }
 
-    /// Whether an address belongs to someone whom the selector selects. Members are in order, so
-    /// every prefix that could hold the address is looked up.
+    /// Returns `true` if a selector selects the party. The member prefixes are sorted, so every
+    /// prefix that could contain the address costs one binary search, up to 129 in IPv6.
     fn has_member(&self, selector: SelectorId, party: Party) -> bool {
         let Some(address) = party.address else {
             return self.has_endpoint(selector, party.owner);
@@ -203,6 +203,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         };
 
         let members = self.resolved.addresses(selector, family);
+        // a member of any prefix length may contain the address
         let mut around = (0..=longest)
             .rev()
             .filter_map(|length| Cidr::around(address, length));
@@ -219,7 +220,8 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         })
     }
 
-    /// A sender by its address, a receiver by its port too (semantics §6.2).
+    /// Returns `true` if the party is a backend of a service. A sender matches by its address, a
+    /// receiver by address and port (semantics §6.2).
     fn is_backend(&self, service: &ServiceKey, view: &FlowSide<'_>) -> bool {
         let Some(service) = self.resolved.inventory.services.get(service) else {
             return false;
@@ -229,6 +231,7 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
         };
 
         match (view.side, view.flow.port(view.side)) {
+            // a sender's port is not the service's port, so it cannot be compared
             (Side::Source, _) => service.addresses.binary_search(&address).is_ok(),
             (Side::Destination, Some(port)) => service
                 .ports
@@ -256,8 +259,8 @@ impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
                 .any(|name| self.is_named(name, port, view))
     }
 
-    /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the
-    /// side selects, also where the port is excluded (semantics §6.1).
+    /// Returns `true` if the endpoint or a host endpoint at this side gives the port this name. The
+    /// side must select the endpoint, even if the rule excludes the port (semantics §6.1).
     fn is_named(&self, name: &str, port: u16, view: &FlowSide<'_>) -> bool {
         let resolved = self.resolved;
         let party = view.flow.party(view.side);
@@ -330,7 +333,7 @@ fn is_in(nets: &AddressCondition, party: Party) -> bool {
     }
 }
 
-/// A side of a rule.
+/// Returns one side of a rule.
 pub(crate) fn side_of(rule: &Rule, side: Side) -> &RulePeer {
     match side {
         Side::Source => &rule.source,

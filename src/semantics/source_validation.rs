@@ -1,10 +1,10 @@
-//! Which packets source validation is to drop (semantics §9.27): by the address that they come
-//! from, the interface that they arrive on, and where the route back leads.
+//! Decides which packets source validation drops (semantics §9.27), from the source address, the
+//! input interface and the route back.
 //!
-//! In: the inventory and the options of the compile. Absent: how scripts ask for it.
+//! In: the inventory and the options of the compile. Absent: how scripts implement it.
 //!
-//! Cost: the pod ranges of all nodes, once for each node that is asked about; then a look-up for
-//! each length of prefix that they have.
+//! Cost: the pod ranges of all nodes, once for each evaluated node; then one look-up for each
+//! prefix length among them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,44 +17,44 @@ use crate::options::{CompileOptions, SourceValidation};
 use crate::packet::ReversePath;
 use crate::resolve::ResolvedPolicy;
 
-/// Whose the source address of a packet is, as source validation sees it.
+/// The owner of a packet's source address, as source validation sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum SourceClaim {
-    /// No pod's.
+    /// No pod has the address.
     Nobody,
-    /// A pod's of another node.
+    /// A pod of another node.
     Pod,
-    /// A pod's of this node.
+    /// A pod of this node.
     OwnPod,
 }
 
-/// What a node does to packets that claim a pod's address and come by another interface than the
-/// route back to that address.
+/// What a node does to packets that carry a pod's source address and arrive on another interface
+/// than the one that the route back uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForgedSource {
-    /// It drops them.
+    /// The node drops them.
     Dropped,
-    /// It drops them only if it has no route back at all.
+    /// The node drops them only if it has no route back.
     DroppedWithoutRoute,
-    /// It logs them.
+    /// The node logs them.
     Logged,
-    /// Nothing.
+    /// The node does nothing.
     Passed,
 }
 
-/// Who may have an address, whether or not an endpoint has it today.
+/// The addresses that pods may have, whether or not an endpoint has them today.
 #[derive(Debug)]
 pub(crate) struct SourceValidator {
     /// The pod ranges of all nodes.
     ranges: FxHashSet<Cidr>,
-    /// The lengths of these prefixes.
+    /// The prefix lengths of `ranges`.
     lengths: BTreeSet<u8>,
-    /// Those of this node.
+    /// The pod ranges of this node.
     own: Vec<Cidr>,
 }
 
 impl SourceValidator {
-    /// What a node validates.
+    /// Builds the validator of one node.
     pub(crate) fn new(resolved: &ResolvedPolicy<'_>, node: NodeId) -> Self {
         let nodes = resolved.inventory.nodes.iter();
         let ranges: FxHashSet<Cidr> = nodes
@@ -68,8 +68,8 @@ impl SourceValidator {
         }
     }
 
-    /// Whose an address is. `owner` says whether the endpoint that has it is on this node; `None`
-    /// if no endpoint has it.
+    /// Returns the owner of an address. `owner` is `Some(true)` if an endpoint of this node has it,
+    /// `Some(false)` if an endpoint elsewhere has it, and `None` if no endpoint has it.
     pub(crate) fn claim(&self, address: IpAddr, owner: Option<bool>) -> SourceClaim {
         let is_in_a_range = || {
             let mut around = self
@@ -79,6 +79,8 @@ impl SourceValidator {
             around.any(|net| self.ranges.contains(&net))
         };
 
+        // the node's own ranges first: an address there is claimed by this node, whoever has it
+        // today
         if owner == Some(true) || self.own.iter().any(|range| range.holds(address)) {
             SourceClaim::OwnPod
         } else if owner.is_some() || is_in_a_range() {
@@ -89,7 +91,7 @@ impl SourceValidator {
     }
 }
 
-/// Whether a packet is dropped for its source.
+/// Returns `true` if source validation drops a packet.
 pub(crate) fn drops(
     options: &CompileOptions,
     claim: SourceClaim,
@@ -106,6 +108,7 @@ pub(crate) fn drops(
         (SourceValidation::Log | SourceValidation::Off, ..) | (_, _, ReversePath::Arriving) => {
             false
         }
+        // a pod interface carries only its pod's packets, so every other source is forged there
         (_, SourceClaim::Nobody, _) => is_of_a_pod,
         (SourceValidation::Loose, SourceClaim::Pod, ReversePath::Elsewhere) => is_of_a_pod,
         (

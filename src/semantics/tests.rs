@@ -46,7 +46,7 @@ metadata: {name: b, namespace: one}
 spec: {selector: app == 'server', ingress: [{action: Allow, source: {selector: app == 'client'}}]}
 ";
 
-/// Every end of a flow's way in words.
+/// Describes the decision at every end of a flow.
 fn ways(source: &str, destination: &str, port: u16) -> String {
     asked(CLUSTER, |evaluator| {
         let decision = evaluator.decide(&flow(source, destination, port));
@@ -151,7 +151,7 @@ fn every_tier_policy_and_rule_on_the_way_is_told() {
     }
 }
 
-/// Policy of a host endpoint for each list, on the node `b`, which has the pod `server`.
+/// Policy of a host endpoint for each list, on the node `b`, which runs the pod `server`.
 const HOSTS: &str = "
 ---
 apiVersion: projectcalico.org/v3
@@ -190,8 +190,8 @@ type OwedRow = (
     &'static str,
 );
 
-/// Interfaces that a packet comes from and goes to, if any; its source, destination and port; the
-/// port before translation; and what the node owes it.
+/// Input interface and output interface, if any; source, destination and port; the port before
+/// DNAT; and the expected verdict.
 const OWED: [OwedRow; 12] = [
     (
         (Some("eth0"), Some("cali0")),
