@@ -1,31 +1,32 @@
-//! Where a thing came from: input files, byte spans inside them, and values that remember their
-//! span.
+//! Source locations: input files, byte spans in them, and values that carry their span.
 //!
-//! In: a file's name and text, as the edges read them. Out: [`SourceFiles`], which every diagnostic
-//! is printed against. Absent: reading from disk (the `cli` room does that) and any idea of YAML.
+//! In: the name and text of each file, as the edges read them. Out: [`SourceFiles`], which
+//! diagnostics are printed against. Absent: reading from disk (the `cli` room does that), and any
+//! knowledge of YAML.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// All input of one run, by [`FileId`]. Texts stay in memory until the run ends, so that any
-/// diagnostic can show its line.
+/// All input files of one run, indexed by [`FileId`]. Texts stay in memory until the run ends, so
+/// that any diagnostic can show its source line.
 #[derive(Debug, Default)]
 pub struct SourceFiles {
     files: Vec<SourceFile>,
 }
 
-/// One input: what to call it in messages, and its text.
+/// One input file: its name for messages, and its text.
 #[derive(Debug)]
 pub struct SourceFile {
     /// The path as the user wrote it, or `<stdin>`.
     pub name: String,
     /// The whole text, UTF-8.
     pub text: String,
-    /// How many lines end before every block of [`BLOCK`] bytes, counted when first asked for.
+    /// Number of line ends before each block of [`BLOCK`] bytes. Computed on first use.
     line_ends: OnceLock<Vec<usize>>,
 }
 
-/// Bytes between two counts of lines: what finding a line costs at most, once they are counted.
+/// Bytes per block of the line index. Once the index exists, finding a line scans at most one
+/// block.
 const BLOCK: usize = 1 << 16;
 
 /// Index of a file in [`SourceFiles`].
@@ -39,33 +40,33 @@ pub struct Span {
     pub file: FileId,
     /// Offset of the first byte.
     pub start: u32,
-    /// Offset behind the last byte.
+    /// Offset of the byte after the last one.
     pub end: u32,
 }
 
-/// A value and the place it was read from.
+/// A value and its source location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spanned<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Where.
+    /// Its location.
     pub span: Span,
 }
 
-/// A string scalar: its value, its place, and, where the file shows the value letter by letter,
-/// where those letters start.
+/// A string scalar: its value and its location. If the file contains the value verbatim, the offset
+/// of the value is known too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpannedString {
     /// The value after unquoting and unfolding.
     pub value: String,
     /// The whole scalar as written, quotes included.
     pub span: Span,
-    /// Offset of the first letter of `value`, when the file spells the value out unescaped and
-    /// unfolded.
+    /// Offset of the first character of `value`. `None` if the file spells the value with escapes
+    /// or folding.
     verbatim: Option<u32>,
 }
 
-/// A 1-based place in a file; columns count characters.
+/// A 1-based position in a file. Columns count characters, not bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineColumn {
     /// Line, from 1.
@@ -75,10 +76,11 @@ pub struct LineColumn {
 }
 
 impl SourceFiles {
-    /// Takes a file in and gives its id.
+    /// Adds a file and returns its id.
     ///
     /// # Errors
-    /// Gives the text's length back when it does not fit the 32-bit offsets of [`Span`] (4 GiB).
+    /// Returns the text's length in bytes if it does not fit the 32-bit offsets of [`Span`] (4
+    /// GiB).
     pub fn add(&mut self, name: impl Into<String>, text: String) -> Result<FileId, usize> {
         u32::try_from(text.len()).map_err(|_| text.len())?;
         let id = FileId(u32::try_from(self.files.len()).map_err(|_| self.files.len())?);
@@ -90,17 +92,18 @@ impl SourceFiles {
         Ok(id)
     }
 
-    /// The file behind an id of this collection.
+    /// Returns the file with an id. The id must come from this collection.
     pub fn get(&self, id: FileId) -> &SourceFile {
         self.files.get(id.0 as usize).unwrap_or(&NO_FILE)
     }
 
-    /// All files with their ids, in the order they came.
+    /// All files with their ids, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         (0u32..).map(FileId).zip(&self.files)
     }
 
-    /// The text a span covers; empty when the span does not fall on character boundaries.
+    /// Returns the text that a span covers, or an empty string if the span does not fall on
+    /// character boundaries.
     pub fn slice(&self, span: Span) -> &str {
         self.get(span.file)
             .text
@@ -108,11 +111,13 @@ impl SourceFiles {
             .unwrap_or_default()
     }
 
-    /// Line and column of a span's start. Costs the line up to there, and the first time a scan of
-    /// the file.
+    /// Returns the line and column of a span's start. Cost: the line up to the start; the first
+    /// call on a file also scans the whole file.
     pub fn position(&self, span: Span) -> LineColumn {
         let file = self.get(span.file);
         let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
+        // Only the text up to the position is scanned, so a diagnostic does not cost the whole
+        // file.
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = file.line(before.len());
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
@@ -120,7 +125,7 @@ impl SourceFiles {
     }
 }
 
-/// What an id of another collection shows.
+/// Stand-in for an id from another collection.
 static NO_FILE: SourceFile = SourceFile {
     name: String::new(),
     text: String::new(),
@@ -128,7 +133,7 @@ static NO_FILE: SourceFile = SourceFile {
 };
 
 impl SourceFile {
-    /// The line, from 1, that the byte at an offset is in.
+    /// Returns the line number, from 1, of the byte at an offset.
     pub fn line(&self, offset: usize) -> usize {
         let bytes = self.text.as_bytes();
         let offset = offset.min(bytes.len());
@@ -139,11 +144,12 @@ impl SourceFile {
             .get(block)
             .copied()
             .unwrap_or_default();
+        // The index covers whole blocks; the rest of the last block is counted here.
         before + count_line_ends(bytes.get(block * BLOCK..offset).unwrap_or_default()) + 1
     }
 }
 
-/// The line ends before each block.
+/// Counts the line ends before each block.
 fn line_ends(bytes: &[u8]) -> Vec<usize> {
     let ends = bytes.chunks(BLOCK).scan(0, |sum, block| {
         *sum += count_line_ends(block);
@@ -157,8 +163,8 @@ fn count_line_ends(bytes: &[u8]) -> usize {
 }
 
 impl FileId {
-    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which
-    /// [`SourceFiles::add`] rules out.
+    /// Returns the span of the bytes in `range` of this file. Offsets beyond 4 GiB are clamped;
+    /// [`SourceFiles::add`] refuses such files.
     pub fn span(self, range: Range<usize>) -> Span {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Span {
@@ -177,23 +183,25 @@ impl Span {
 }
 
 impl<T> Spanned<T> {
-    /// Joins a value and its place.
+    /// Creates a value with a location.
     pub fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
 }
 
 impl SpannedString {
-    /// Joins a scalar's value, its place, and the source it was read from, which tells whether
-    /// inner offsets can be trusted.
+    /// Creates a string scalar from its value, its location and its source text.
     ///
-    /// `source` is the scalar as written, quotes included: the text that `span` covers.
+    /// `source` is the scalar as written, quotes included: the text that `span` covers. It
+    /// determines whether offsets in the value can be mapped to the file.
     pub fn new(value: String, span: Span, source: &str) -> Self {
         let shown_at = |shift: usize| {
             source
                 .get(shift..)
                 .is_some_and(|rest| rest.starts_with(&value))
         };
+        // A block scalar or an escaped string differs from its source, so offsets in it are
+        // meaningless.
         let quoted = source.starts_with(['"', '\'']);
         let verbatim = match quoted {
             false if shown_at(0) => Some(span.start),
@@ -208,8 +216,8 @@ impl SpannedString {
         }
     }
 
-    /// The place of a byte range of `value` in the file: exact where the file spells the value out,
-    /// else the whole scalar.
+    /// Returns the location of a byte range of `value`. The location is exact if the file contains
+    /// the value verbatim; otherwise it is the whole scalar.
     pub fn inner(&self, range: Range<usize>) -> Span {
         let exact = self.verbatim.and_then(|first| {
             let start = first.checked_add(u32::try_from(range.start).ok()?)?;
