@@ -1,4 +1,4 @@
-//! Packets and bytes by what they were counted for.
+//! Sums packet and byte counters by their source.
 
 use std::collections::BTreeMap;
 
@@ -7,68 +7,67 @@ use crate::ruleset::{RuleCounters, RuleJump, RuleText, TableKind};
 use crate::status::NodeInspection;
 use crate::status::layout::{TableLayout, direction, direction_in};
 
-/// Where policy rules stand: `policies.yaml:12`, by policy (`NetworkPolicy shop/web`), direction
-/// and number.
+/// Source positions of policy rules, such as `policies.yaml:12`, by policy (`NetworkPolicy
+/// shop/web`), direction and rule number.
 pub type PolicyPlaces = BTreeMap<(String, Direction, usize), String>;
 
-/// What all rules of one source counted, over chains and families.
+/// The counters of all kernel rules with one source, over chains and families.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleCounter {
-    /// The table; policy before connection tracking or translation is asked in others than the
-    /// rest, and may be asked again there.
+    /// The table. Untracked and pre-DNAT policy uses other tables than the rest, and a packet may
+    /// meet the same policy again in a later table.
     pub table: TableKind,
-    /// What the rules stand for.
+    /// The source of the kernel rules.
     pub source: CounterSource,
-    /// What they counted.
+    /// The sum of their counters.
     pub counters: RuleCounters,
-    /// Where the source stands, as far as somebody knows.
+    /// Position in the input of the source, if known.
     pub place: Option<String>,
 }
 
-/// What a rule of ours stands for.
+/// What a kernel rule implements.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CounterSource {
     /// A rule of a policy or profile.
     Rule {
-        /// The tier; profiles have none.
+        /// The tier. `None` for profiles.
         tier: Option<String>,
-        /// Kind and name: `NetworkPolicy shop/web`.
+        /// Kind and name of the policy: `NetworkPolicy shop/web`.
         policy: String,
-        /// The direction.
+        /// The direction of the rule.
         direction: Direction,
-        /// Its number there, from 1.
+        /// The rule's number in this direction, from 1.
         number: usize,
     },
-    /// The end of a tier, where no rule of the policies of an endpoint matched.
+    /// The end of a tier: no policy rule of the endpoint matched.
     TierEnd {
-        /// The tier.
+        /// The tier's name.
         tier: String,
         /// The direction.
         direction: Direction,
     },
-    /// Packets whose source is not where they come from.
+    /// Packets whose source address does not belong to the interface on which they arrived.
     Spoofed {
         /// Whether they were dropped, or only logged.
         is_dropped: bool,
     },
-    /// A verdict around policy: known connections, endpoints without policy, failsafe ports.
+    /// A verdict outside of policy: known connections, endpoints without policy, failsafe ports.
     Beside {
         /// The chain.
         chain: String,
-        /// What the rule is for.
+        /// The rule's comment.
         about: String,
     },
 }
 
-/// Targets that are verdicts, and the chain behind egress policy that allows.
+/// Targets that are verdicts, and the chain that follows an egress policy which allows.
 const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "pal-allowed"];
 
-/// The chain of packets whose source is not where they come from.
+/// The chain for packets with a wrong source.
 const SPOOFED: &str = "pal-spoofed";
 
-/// Counters of the tables that the scripts have, in the order in which packets meet the rules.
-/// Chains that the scripts do not have are left out, as is what leads to another chain without a
-/// verdict.
+/// Returns the counters of the scripts' tables, in packet order. Skips chains that are not in the
+/// scripts, and rules that lead to another chain without a verdict.
 pub(super) fn counters(look: &NodeInspection<'_>) -> Vec<RuleCounter> {
     let mut sums = CounterSums::default();
     for (id, text) in look.scripts {
@@ -91,11 +90,11 @@ pub(super) fn counters(look: &NodeInspection<'_>) -> Vec<RuleCounter> {
     sums.found
 }
 
-/// Sums in the making.
+/// The sums so far.
 #[derive(Default)]
 struct CounterSums {
     found: Vec<RuleCounter>,
-    /// Where each stands among them.
+    /// Index of each source in `found`.
     known: BTreeMap<(TableKind, CounterSource), usize>,
 }
 
@@ -148,6 +147,7 @@ fn source(
     about: &str,
     layout: &TableLayout,
 ) -> Option<CounterSource> {
+    // The comment names the policy rule that a kernel rule implements.
     let comment = rule.comment();
     if let Some((policy, direction, number)) = policy_rule(&comment) {
         let policy = own_policy(about, direction).unwrap_or(policy).to_owned();
@@ -162,6 +162,7 @@ fn source(
     let leads = rule
         .leads()
         .map(|(RuleJump::Jump(to) | RuleJump::Goto(to))| to);
+    // LOG rules in this chain match the same packets, so they do not count.
     if chain == SPOOFED {
         let is_dropped = leads == Some("DROP");
         return (is_dropped || leads == Some("RETURN"))
@@ -187,15 +188,15 @@ fn source(
     }
 }
 
-/// Policy, direction and number of `NetworkPolicy shop/web ingress rule 2`.
+/// Parses policy, direction and number from `NetworkPolicy shop/web ingress rule 2`.
 fn policy_rule(comment: &str) -> Option<(&str, Direction, usize)> {
     let (head, number) = comment.rsplit_once(" rule ")?;
     let (policy, word) = head.rsplit_once(' ')?;
     Some((policy, direction(word)?, number.parse().ok()?))
 }
 
-/// The policy whose own chain this is, from the line above it, which has room for names that a
-/// rule's comment has not.
+/// Returns the policy of a policy's own chain, from the comment line above the chain. A rule's
+/// comment may be too short for the full name.
 fn own_policy(about: &str, direction: Direction) -> Option<&str> {
     about
         .strip_prefix(&format!("{direction} of "))

@@ -1,4 +1,4 @@
-//! A status for machines.
+//! Formats a status as JSON.
 
 use serde_json::{Value, json};
 
@@ -7,16 +7,16 @@ use crate::plan::{HookProblem, KernelDifference};
 use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
 impl EnforcementStatus {
-    /// On one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what",
+    /// Prints one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what",
     /// "text", …}], "sets", "members", "chains", "rules", "counters": [{"table", "packets",
     /// "bytes", …}]}`.
     ///
-    /// A difference has, by its `what`: `set`; `table` and `chain`; for a `rule` also `number`,
-    /// `expected` and `actual` (null where there is none); for `members` the first few of `missing`
-    /// and `extra` and how many there are (`missingCount`, `extraCount`). A counter has `tier`
-    /// (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody
-    /// knows); or `tier`, `direction` and `"end": true`; or `spoofed` (`dropped` or `logged`), of
-    /// packets whose source is not where they come from; or `chain` and `about`.
+    /// The fields of a difference depend on `what`: `set`; `table` and `chain`; for a `rule` also
+    /// `number`, `expected` and `actual` (null if there is none); for `members` the first few of
+    /// `missing` and `extra`, and their counts (`missingCount`, `extraCount`). A counter has `tier`
+    /// (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null if unknown); or
+    /// `tier`, `direction` and `"end": true`; or `spoofed` (`dropped` or `logged`), for packets
+    /// with a wrong source; or `chain` and `about`.
     pub fn json(&self, out: &mut OutputSink<'_>) {
         let view = json!({
             "node": self.node,

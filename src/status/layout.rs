@@ -1,24 +1,25 @@
-//! What the chains of a script are, from the line above each, and the tier that each belongs to.
+//! Reads the purpose and the tier of each chain from a script. The comment line above a chain
+//! describes it.
 
 use std::collections::BTreeMap;
 
 use crate::net::Direction;
 use crate::ruleset::{ParsedTable, RuleJump};
 
-/// What stands in the line above a tier's chain, before its name.
+/// Text in the comment of a tier's chain, before the tier's name.
 const OF_TIER: &str = " of tier ";
 
 /// The chains of one table.
 #[derive(Debug, Default)]
 pub(super) struct TableLayout {
-    /// In the order of the script: names, and the lines above them.
+    /// Chains in script order, with the comment lines above them.
     pub(super) chains: Vec<(String, String)>,
-    /// Tiers, by chain.
+    /// Tier of each chain.
     tiers: BTreeMap<String, String>,
 }
 
 impl TableLayout {
-    /// Reads a script of which the table is known.
+    /// Reads the script of a table. `table` is the same script, parsed.
     pub(super) fn read(text: &str, table: &ParsedTable) -> Self {
         let mut layout = Self::default();
         let mut above = "";
@@ -42,18 +43,20 @@ impl TableLayout {
             .iter()
             .filter_map(|(chain, about)| Some((chain.clone(), tier_in(about)?.to_owned())));
         layout.tiers = named.collect();
+        // The comment of a policy's own chain has no tier. The chain that jumps to it has.
         layout.tiers.extend(jumped_to(&layout.tiers, table));
 
         layout
     }
 
-    /// The tier that a chain belongs to; none for those of profiles, and those around policy.
+    /// Returns the tier of a chain, or `None` for chains of profiles and chains outside of policy.
     pub(super) fn tier(&self, chain: &str) -> Option<&str> {
         self.tiers.get(chain).map(String::as_str)
     }
 }
 
-/// The chains that those of tiers jump into: a policy has one tier.
+/// Returns the chains to which the tiers' chains jump, with their tiers. A policy belongs to one
+/// tier.
 fn jumped_to(tiers: &BTreeMap<String, String>, table: &ParsedTable) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (chain, tier) in tiers {
@@ -70,19 +73,19 @@ fn jumped_to(tiers: &BTreeMap<String, String>, table: &ParsedTable) -> Vec<(Stri
     found
 }
 
-/// `default` of `ingress of tier default for endpoints with: …`.
+/// Returns `default` for `ingress of tier default for endpoints with: …`.
 fn tier_in(about: &str) -> Option<&str> {
     let (_, rest) = about.split_once(OF_TIER)?;
     rest.split([' ', ':']).next()
 }
 
-/// The direction that a tier's chain is for.
+/// Returns the direction of a tier's chain from its comment.
 pub(super) fn direction_in(about: &str) -> Option<Direction> {
     let (before, _) = about.split_once(OF_TIER)?;
     direction(before.rsplit(' ').next()?)
 }
 
-/// A direction by its word.
+/// Parses a direction.
 pub(super) fn direction(word: &str) -> Option<Direction> {
     [Direction::Ingress, Direction::Egress]
         .into_iter()

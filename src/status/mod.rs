@@ -1,13 +1,11 @@
-//! What a node's kernel holds beside what its bundle says, and how often each policy rule took a
-//! packet.
+//! Compares a node's kernel with its bundle, and counts the packets of each policy rule.
 //!
-//! In: the scripts, what was [`ObservedKernel`], and the [`KernelDifference`]s that a plan found.
-//! Out: a [`EnforcementStatus`], as text, JSON and Prometheus metrics. Absent: the kernel, and any
-//! repair.
+//! In: the scripts, an [`ObservedKernel`], and the [`KernelDifference`]s of a plan. Out: an
+//! [`EnforcementStatus`], as text, JSON and Prometheus metrics. Absent: the kernel, and any repair.
 //!
-//! Policy is asked about the packets that begin a connection; those behind them are `known
-//! connections`. So a rule's count is of connections, and of attempts where it denies. Counts of a
-//! chain begin anew when it is written.
+//! Policy rules see only the first packets of connections; later packets match the rules for known
+//! connections. So the count of a rule is a number of connections, or of attempts if it denies. The
+//! counts of a chain restart at 0 when it is written.
 //!
 //! Cost: linear in the rules.
 
@@ -25,57 +23,57 @@ use crate::observe::{IptablesBackend, ObservedKernel};
 use crate::plan::{DesiredKernel, KernelDifference};
 use crate::ruleset::TableId;
 
-/// What a look at a node brought.
+/// The inputs of a status.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeInspection<'look> {
-    /// The node.
+    /// The node's name.
     pub node: &'look str,
-    /// What tells its scripts from others.
+    /// Digest of the scripts.
     pub digest: &'look str,
-    /// The build of iptables that was asked.
+    /// The iptables build that was called.
     pub backend: IptablesBackend,
-    /// The scripts, taken apart.
+    /// The desired state, parsed from the scripts.
     pub desired: &'look DesiredKernel,
     /// The texts of the tables' scripts.
     pub scripts: &'look BTreeMap<TableId, &'look str>,
-    /// What the kernel holds.
+    /// The observed state.
     pub observed: &'look ObservedKernel,
-    /// How it differs.
+    /// Differences between the two states.
     pub differences: &'look [KernelDifference],
-    /// Where policy rules stand, as far as somebody knows.
+    /// Source positions of the policy rules, as far as known.
     pub places: &'look PolicyPlaces,
 }
 
-/// A node's state.
+/// The status of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnforcementStatus {
-    /// The node.
+    /// The node's name.
     pub node: String,
-    /// What tells its scripts from others.
+    /// Digest of the scripts.
     pub digest: String,
-    /// The build of iptables that was asked.
+    /// The iptables build that was called.
     pub backend: IptablesBackend,
-    /// How the kernel differs from the scripts; nothing where it is in sync.
+    /// Differences from the scripts. Empty if the kernel is in sync.
     pub differences: Vec<KernelDifference>,
-    /// What of ours the kernel holds.
+    /// Sizes of Palisade's state in the kernel.
     pub sizes: StateSizes,
-    /// Packets by policy rule, in the order in which packets meet them.
+    /// Counters by policy rule, in packet order.
     pub counters: Vec<RuleCounter>,
 }
 
-/// How much of ours there is.
+/// Sizes of Palisade's state in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StateSizes {
-    /// Sets.
+    /// Number of sets.
     pub sets: usize,
-    /// Members of all sets.
+    /// Number of members in all sets.
     pub members: usize,
-    /// Chains and rules, by table.
+    /// Number of chains and rules, by table.
     pub tables: BTreeMap<TableId, (usize, usize)>,
 }
 
 impl EnforcementStatus {
-    /// What a look says.
+    /// Builds the status from an inspection.
     pub fn new(look: &NodeInspection<'_>) -> Self {
         Self {
             node: look.node.to_owned(),
@@ -87,7 +85,7 @@ impl EnforcementStatus {
         }
     }
 
-    /// Whether the kernel holds exactly what the scripts say.
+    /// Returns whether the kernel holds exactly what the scripts specify.
     pub fn is_in_sync(&self) -> bool {
         self.differences.is_empty()
     }
@@ -101,6 +99,7 @@ impl StateSizes {
             .filter(|(_, table)| !table.chains.is_empty());
 
         Self {
+            // Unlisted sets exist, too, but their members are unknown.
             sets: observed.sets.len() + observed.unlisted.len(),
             members: observed.sets.values().map(|set| set.members.len()).sum(),
             tables: tables
@@ -117,12 +116,12 @@ impl StateSizes {
         }
     }
 
-    /// Chains of all tables.
+    /// Returns the number of chains in all tables.
     pub fn chains(&self) -> usize {
         self.tables.values().map(|(chains, _)| chains).sum()
     }
 
-    /// Rules of all tables.
+    /// Returns the number of rules in all tables.
     pub fn rules(&self) -> usize {
         self.tables.values().map(|(_, rules)| rules).sum()
     }

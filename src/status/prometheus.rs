@@ -1,11 +1,11 @@
-//! A status as metrics.
+//! Formats a status as metrics.
 
 use crate::metrics::MetricFamilies;
 use crate::net::Family;
 use crate::ruleset::RuleCounters;
 use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
-/// Families of counters of one kind of source: names and help, of packets and of bytes.
+/// Metric families of one kind of source: names and help texts for packets and bytes.
 type MetricNames = [(&'static str, &'static str); 2];
 
 const RULES: MetricNames = [
@@ -50,7 +50,7 @@ const BESIDE: MetricNames = [
 ];
 
 impl EnforcementStatus {
-    /// Adds what is known to metrics.
+    /// Adds the status to the metrics.
     pub fn measure(&self, metrics: &mut MetricFamilies) {
         metrics
             .gauge(
@@ -159,7 +159,7 @@ fn add(
         .add(labels, counters.bytes);
 }
 
-/// `4` or `6`.
+/// Returns the label `4` or `6`.
 fn family(family: Family) -> &'static str {
     match family {
         Family::V4 => "4",

@@ -11,8 +11,8 @@ use crate::ruleset::{ParsedSet, ParsedTable, TableId, TableKind};
 const SETS: &str = "create pal-i4-web hash:net family inet hashsize 1024 maxelem 65536\nadd \
                     pal-i4-web 10.0.0.1\nadd pal-i4-web 10.0.0.2\n";
 
-/// What `render` writes: a policy with a chain of its own, one that passes, the end of a tier, and
-/// what stands around policy.
+/// A script as `render` writes it: a policy with its own chain, a policy that passes, the end of a
+/// tier, and the rules outside of policy.
 const SCRIPT: &str = r#"*filter
 :pal-to-endpoint - [0:0]
 :pal-it-default-1 - [0:0]
@@ -42,8 +42,8 @@ const SCRIPT: &str = r#"*filter
 COMMIT
 "#;
 
-/// The script as the kernel holds it, each rule with so many packets of a hundred bytes as its line
-/// has.
+/// Returns the script as the kernel holds it. Each rule has counted as many packets of 100 bytes as
+/// its line number.
 fn saved(script: &str) -> String {
     let line = |(number, line): (usize, &str)| match line.starts_with('-') {
         true => format!(
@@ -55,7 +55,7 @@ fn saved(script: &str) -> String {
     (1..).zip(script.lines()).map(line).collect()
 }
 
-/// The status where the kernel holds a script in both families.
+/// Returns the status if the kernel holds a script in both families.
 fn status(
     held: &str,
     differences: &[KernelDifference],
@@ -97,7 +97,7 @@ fn status(
     })
 }
 
-/// Line numbers of the script, summed over both families.
+/// Returns the packet counts: line numbers of the script, summed over both families.
 fn packets(status: &EnforcementStatus) -> Vec<(String, u64)> {
     let word = |source: &CounterSource| match source {
         CounterSource::Rule {

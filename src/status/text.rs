@@ -1,18 +1,18 @@
-//! A status for people.
+//! Formats a status as text.
 
 use crate::output::{OutputSink, TerminalWriter};
 use crate::plan::KernelDifference;
 use crate::ruleset::TableKind;
 use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
-/// The most differences that are told; JSON has them all.
+/// Maximum number of differences in the text. JSON lists all.
 const MOST: usize = 50;
 
-/// Heads of the columns.
+/// Column heads of the counter table.
 const HEADS: [&str; 6] = ["PACKETS", "BYTES", "TIER", "POLICY", "RULE", "PLACE"];
 
 impl EnforcementStatus {
-    /// Whether it is in sync, what differs, and the table of counters.
+    /// Prints whether the node is in sync, the differences, and the counter table.
     pub fn text(&self, out: &mut OutputSink<'_>) {
         let mut out = TerminalWriter::on(out);
         let Self {
@@ -84,6 +84,7 @@ fn row(counter: &RuleCounter) -> [String; 6] {
         counter.counters.packets.to_string(),
         counter.counters.bytes.to_string(),
     );
+    // Most counters come from the filter table, so only other tables are named.
     let table = match counter.table {
         TableKind::Filter => String::new(),
         TableKind::Raw | TableKind::Mangle | TableKind::Security => {
