@@ -1,4 +1,4 @@
-//! Classes of addresses as one node's policy and scripts tell them apart.
+//! Classes of addresses that one node's policy and scripts do not distinguish.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,39 +21,41 @@ use crate::verify::crossing::{LocationRole, PolicyTraffic};
 use crate::verify::expected::ExpectedVerdicts;
 use crate::verify::host_endpoints;
 
-/// All classes of a family's addresses by number, and what is known of them.
+/// All address classes of one family, by number, with their properties.
 #[derive(Debug)]
 pub(super) struct AddressClasses {
     pub(super) places: Vec<LocationRole>,
-    /// What rules say of each.
+    /// The answers of all rules for each class.
     pub(super) columns: AnswerColumns,
-    /// Those that duties take for one, but for endpoints' policies.
+    /// The classes grouped by what the expected verdict depends on, apart from policies of
+    /// endpoints.
     pub(super) kinds: Vec<LocationKind>,
-    /// Those that rules take for one where a connection was made to them.
+    /// The classes grouped by the answers of matches on the original destination.
     pub(super) sent: Vec<(Box<[bool]>, LocationSet)>,
     policies: EndpointPolicies,
 }
 
-/// Places that are all endpoints of this node or none, all unknown or none, all claimed by the
-/// same, and of which host endpoints' policies and failsafe prefixes say the same. What a node owes
-/// to packets between two places depends on this and on the policies of endpoints of this node
-/// alone.
+/// Locations with the same expected verdicts, apart from policies of endpoints: all or none are
+/// endpoints of this node, all or none are unknown endpoints, all have the same source claim, and
+/// host endpoints' policies and failsafe prefixes treat them alike. The expected verdict for
+/// packets between two locations depends only on this and on the policies of this node's endpoints.
 #[derive(Debug)]
 pub(super) struct LocationKind {
     pub(super) members: LocationSet,
-    /// One of them.
+    /// One of the locations.
     pub(super) place: LocationRole,
 }
 
-/// What the policies of this node's endpoints allow with all places.
+/// The traffic that the policies of this node's endpoints allow with all locations.
 #[derive(Debug)]
 struct EndpointPolicies {
     views: Vec<Vec<HeaderSetId>>,
-    /// For each place, the view of egress and of ingress, where it is an endpoint of this node.
+    /// For each location, the indices of the egress and the ingress profile; `None` if it is not an
+    /// endpoint of this node.
     of_places: Vec<Option<[usize; 2]>>,
 }
 
-/// Pairs of two kinds.
+/// The pairs of a block whose ends have given kinds.
 #[derive(Debug)]
 pub(super) struct KindPair {
     pub(super) block: PairBlock,
@@ -61,8 +63,8 @@ pub(super) struct KindPair {
     pub(super) destination: usize,
 }
 
-/// What tells classes apart: an endpoint's class on this node; of others, all that anyone here says
-/// of them.
+/// The properties that distinguish classes: for an endpoint of this node its endpoint class, for
+/// other locations everything that policies, host endpoints and rules of this node depend on.
 type LocationKey = (
     Option<LocationRole>,
     (bool, SourceClaim),
@@ -71,13 +73,13 @@ type LocationKey = (
     HostEndpointAnswers,
 );
 
-/// What host endpoints' rules let through at an address, and which of their addresses and failsafe
-/// prefixes hold it.
+/// The traffic that host endpoints' rules match at an address, and which host endpoint addresses
+/// and failsafe prefixes contain it.
 type HostEndpointAnswers = (Vec<HeaderSetId>, Vec<bool>);
 
 type FxIndexMap<Key, Value> = IndexMap<Key, Value, FxBuildHasher>;
 
-/// Whether an endpoint is on a node.
+/// Returns `true` if an endpoint is on a node.
 pub(super) fn is_local(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -86,7 +88,8 @@ pub(super) fn is_local(
     owner.is_some_and(|owner| resolved.inventory.endpoint(owner).node == Some(node))
 }
 
-/// Lists of addresses that the node's duties or its scripts tell apart, beyond those of policy.
+/// Returns the prefix lists that the node's expected verdicts or its scripts distinguish, in
+/// addition to those of policy.
 pub(super) fn lists(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -111,7 +114,7 @@ pub(super) fn lists(
             .flat_map(|node| node.pod_ranges.iter().copied())
             .collect(),
     );
-    // whether or not a policy tells endpoints from addresses outside, source validation does
+    // source validation distinguishes endpoints from addresses outside, even if no policy does
     lists.push(addresses(&|_| true));
     lists.extend(host_endpoints::prefixes(resolved, node));
 
@@ -128,7 +131,7 @@ pub(super) fn lists(
 }
 
 impl AddressClasses {
-    /// The classes of a family's addresses.
+    /// Builds the address classes of a family.
     pub(super) fn new(
         resolved: &ResolvedPolicy<'_>,
         node: NodeId,
@@ -170,6 +173,7 @@ impl AddressClasses {
             let said = exceptions.get(&id).cloned().unwrap_or_default();
             let of_hosts = of_hosts(&place, owed);
             let duties = (is_unknown, claim);
+            // one location of each key is enough: scripts and policy treat the others alike
             if known.insert((
                 Some(place).filter(|place| place.is_local),
                 duties,
@@ -192,8 +196,8 @@ impl AddressClasses {
         }
     }
 
-    /// All pairs that a hook sees: none to an endpoint of the node ends at the node itself, and
-    /// none from one begins there.
+    /// Returns all pairs of a hook. A packet to an endpoint of this node is never in INPUT, and a
+    /// packet from one is never in OUTPUT. Returns `None` if there are no pairs.
     pub(super) fn possible(&self, hook: &Hook) -> Option<PairBlock> {
         let all = |is_there: &dyn Fn(&LocationRole) -> bool| {
             LocationSet::filter(self.places.len(), |number| {
@@ -204,6 +208,7 @@ impl AddressClasses {
         let (sources, destinations) = match hook {
             Hook::Forward { .. } => (any.clone(), any.clone()),
             Hook::Input { .. } => (any.clone(), foreign),
+            // the node itself sends OUTPUT packets, so their source is never an endpoint
             Hook::Output { .. } => (foreign, any.clone()),
         };
 
@@ -214,7 +219,7 @@ impl AddressClasses {
         .within(&sources, &destinations)
     }
 
-    /// A block by the kinds of its ends.
+    /// Splits a block by the kinds of its ends.
     pub(super) fn parts(&self, block: &PairBlock) -> Vec<KindPair> {
         let ends = |members: &LocationSet| -> Vec<(usize, LocationSet)> {
             let kinds = self.kinds.iter().enumerate();
@@ -238,7 +243,7 @@ impl AddressClasses {
             .collect()
     }
 
-    /// What endpoints' policies allow between two places.
+    /// Returns the traffic that endpoints' policies allow between two locations.
     pub(super) fn policy(&self, source: usize, destination: usize) -> PolicyTraffic {
         PolicyTraffic {
             leaves: self.policies.allowed(source, 0, destination),
@@ -287,7 +292,8 @@ impl EndpointPolicies {
     }
 }
 
-/// For each class, the views that say of it what they do not say of most, with what they say.
+/// Returns, for each class, the profiles that have an exception for it, with the traffic that they
+/// allow there.
 fn exceptions(
     views: &BTreeSet<PolicyProfileId>,
     relation: &ReachabilityMatrix<'_>,
@@ -364,7 +370,7 @@ fn is_unknown(
     options.unknown_endpoint == UnknownEndpoint::Drop && class.owner.is_none() && in_range()
 }
 
-/// Which addresses of host endpoints, and which failsafe prefixes, hold an address.
+/// Returns which addresses of host endpoints and which failsafe prefixes contain an address.
 fn held(address: IpAddr, owed: &ExpectedVerdicts<'_, '_>) -> Vec<bool> {
     let failsafes = Direction::BOTH
         .into_iter()

@@ -1,13 +1,13 @@
-//! What scripts do and what is owed, compared for all packets of a family.
+//! Compares the scripts' verdicts with the expected verdicts, for all packets of one family.
 //!
-//! The scripts are walked through with all pairs of places at once, and give blocks of pairs with
-//! which they do the same. A block is split by the [kinds](LocationKind) of its ends; the pairs of
-//! such a part are owed the same, but for what the policies of this node's endpoints say, so that
-//! one comparison is for all of them. Where those policies are asked, each pair is looked up, and
-//! compared once for each pair of answers.
+//! The scripts are evaluated for all pairs of locations at once, which gives blocks of pairs that
+//! the scripts treat alike. Each block is split by the [kinds](LocationKind) of its ends. The pairs
+//! of such a part have the same expected verdicts apart from the policies of this node's endpoints,
+//! so one comparison covers all of them. Where those policies matter, each pair is looked up, and
+//! each distinct pair of answers is compared once.
 //!
-//! Cost: the walk, and where policy is asked (new connections to and from this node's endpoints) a
-//! look-up for each pair.
+//! Cost: the evaluation, plus one look-up for each pair where endpoint policy matters (new
+//! connections to and from this node's endpoints).
 
 use rustc_hash::FxHashMap;
 
@@ -20,7 +20,7 @@ use crate::verify::crossing::{Crossing, PolicyTraffic};
 use crate::verify::expected::{EarlyExpected, ExpectedPortion, ExpectedVerdicts, VerdictSets};
 use crate::verify::witness::{self, WitnessCollector};
 
-/// A family's comparison.
+/// The comparison of one family.
 pub(super) struct FamilyComparison<'run, 'eval, 'resolved, 'input> {
     pub(super) symbolic: &'run SymbolicTables<'run>,
     pub(super) owed: &'run ExpectedVerdicts<'run, 'input>,
@@ -30,31 +30,32 @@ pub(super) struct FamilyComparison<'run, 'eval, 'resolved, 'input> {
     pub(super) pairs: usize,
 }
 
-/// Packets before the filter table, on both ways.
+/// The outcome before the filter table: by the scripts, and as expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EarlyComparison {
     pub(super) found: EarlyOutcome,
     pub(super) owed: EarlyExpected,
 }
 
-/// Packets that get to the filter table with the same behind them.
+/// Packets that reach the filter table with the same history.
 pub(super) struct FilterCase<'case> {
     pub(super) hook: &'case Hook,
     pub(super) state: State,
     pub(super) reverse_path: ReversePath,
     pub(super) portions: Vec<ExpectedPortion>,
-    /// What is owed before.
+    /// The expected verdicts before the filter table.
     pub(super) owed: VerdictSets,
-    /// Packets that are kept from connection tracking on one way only.
+    /// Packets that are untracked either by the scripts or by policy, but not by both.
     pub(super) kept: HeaderSetId,
-    /// Where they were sent to, by their source; nothing, where that is where they go.
+    /// The destinations before DNAT, by source; empty if the destination is not translated.
     pub(super) originals: &'case [(LocationSet, PreDnatDestination)],
-    /// What was asked: kinds of source and destination, and what policy says between them.
+    /// The expected verdicts computed so far, by the kinds of both ends and the policy between
+    /// them.
     pub(super) known: FxHashMap<(usize, usize, PolicyTraffic), VerdictSets>,
 }
 
 impl FamilyComparison<'_, '_, '_, '_> {
-    /// All packets of a hook in a state whose destination is not translated.
+    /// Compares all packets of a hook and a state whose destination is not translated.
     pub(super) fn hook(&mut self, hook: &Hook, state: State) {
         let Some(possible) = self.ground.possible(hook) else {
             return;
@@ -64,11 +65,12 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// The packets of a hook in a state whose route back does not lead where they arrive.
+    /// Compares the packets of a hook and a state whose route back does not use the input
+    /// interface.
     ///
-    /// The kernel has no `rpfilter` in the filter table. So where the tables before that do the
-    /// same with a packet as with one whose route back is right, and the same is owed to it there,
-    /// all is as [`Self::hook`] compares it. The others are compared here.
+    /// The kernel has no `rpfilter` in the filter table. If raw and mangle treat such a packet as
+    /// one with the right route back, and the expected verdict there is the same, then
+    /// [`Self::hook`] has already compared it. Only the other packets are compared here.
     pub(super) fn spoofed(&mut self, hook: &Hook, state: State) {
         let Some(possible) = self.ground.possible(hook) else {
             return;
@@ -77,6 +79,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let arriving = self.before(hook, state, ReversePath::Arriving, possible.clone());
         for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
             for (block, before) in self.before(hook, state, reverse_path, possible.clone()) {
+                // only pairs with another outcome before the filter table can differ after it
                 let others = arriving.iter().filter(|(_, other)| *other != before);
                 let parts = others
                     .filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
@@ -85,7 +88,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// What becomes of packets before the filter table.
+    /// Returns the outcome before the filter table, by block.
     pub(super) fn before(
         &mut self,
         hook: &Hook,
@@ -143,7 +146,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         merged(all)
     }
 
-    /// Packets through the filter table, behind the others.
+    /// Evaluates the filter table for the packets that reach it, and compares the outcome.
     fn tables(
         &mut self,
         hook: &Hook,
@@ -204,7 +207,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             .for_each(|(block, found)| self.judge(&mut case, &block, found));
     }
 
-    /// Compares what was found for a block with what is owed.
+    /// Compares the outcome for a block with the expected verdicts.
     pub(super) fn judge(
         &mut self,
         case: &mut FilterCase<'_>,
@@ -213,6 +216,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
     ) {
         self.pairs += block.pairs();
         for part in self.ground.parts(block) {
+            // all pairs of a part have the same answer unless endpoint policy matters, so one pair
+            // is enough
             let Some((source, destination)) = part.block.each().next() else {
                 continue;
             };
@@ -226,8 +231,9 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// The same, pair by pair, for those that policy decides about.
+    /// As [`Self::judge`], pair by pair, for pairs whose verdict depends on endpoint policy.
     fn judge_each(&mut self, case: &mut FilterCase<'_>, part: &KindPair, found: TableOutcome) {
+        // many pairs have the same policy; each answer is compared once
         let mut known: FxHashMap<PolicyTraffic, HeaderSetId> = FxHashMap::default();
         let count = self.ground.places.len();
 
@@ -257,7 +263,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// What is owed to packets between two kinds of places.
+    /// Returns the expected verdicts for packets between two kinds of locations.
     fn fates(
         &mut self,
         case: &mut FilterCase<'_>,
@@ -310,14 +316,16 @@ impl FamilyComparison<'_, '_, '_, '_> {
     ) -> HeaderSetId {
         let accepted = self.differs(owed.accepted, found.accepted);
         let dropped = self.differs(owed.dropped, found.dropped);
-        // of what is dropped nobody needs to know more
+        // tracking does not matter for packets that are dropped
         let kept = self.traffic.less(case.kept, found.dropped);
         let differing = self.traffic.or(accepted, dropped);
+        // a match whose result is unknown must not count as proven
         let differing = self.traffic.or(differing, found.unclear);
         self.traffic.or(differing, kept)
     }
 
     fn differs(&mut self, left: HeaderSetId, right: HeaderSetId) -> HeaderSetId {
+        // equal sets have equal ids, which is the common case
         if left == right {
             return HeaderSpace::NONE;
         }
@@ -328,7 +336,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         self.traffic.or(one, other)
     }
 
-    /// Takes note of a block of pairs with which something differs.
+    /// Records a block of pairs with a difference.
     fn note(&mut self, case: &FilterCase<'_>, differing: HeaderSetId, block: &PairBlock) {
         if differing == HeaderSpace::NONE {
             return;

@@ -1,4 +1,4 @@
-//! Two places, what endpoints' policies say between them, and where their packets are met.
+//! Two locations, the endpoint policy between them, and the hook of their packets.
 
 use std::net::IpAddr;
 
@@ -7,20 +7,21 @@ use crate::packet::Hook;
 use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace};
 use crate::semantics::source_validation::SourceClaim;
 
-/// Where packets come from or go to, as the node sees it.
+/// A source or destination as the node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LocationRole {
     pub(super) address: IpAddr,
     pub(super) class: EndpointClassId,
-    /// Whether an endpoint of this node has it.
+    /// `true` if an endpoint of this node has the address.
     pub(super) is_local: bool,
-    /// Whether it is in the node's pod ranges and no endpoint's, and that matters.
+    /// `true` if the address is in the node's pod ranges, no endpoint has it, and the options drop
+    /// that.
     pub(super) is_unknown: bool,
-    /// Whose it is, where packets come from it.
+    /// The owner of the address, for source validation.
     pub(super) claim: SourceClaim,
 }
 
-/// Two places, and where their packets are met.
+/// A source, a destination, and the hook at which the node sees their packets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crossing<'run> {
     pub(super) source: LocationRole,
@@ -29,17 +30,18 @@ pub(super) struct Crossing<'run> {
     pub(super) policy: PolicyTraffic,
 }
 
-/// What endpoints' policies allow between two places.
+/// The traffic that endpoints' policies allow between two locations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PolicyTraffic {
-    /// Of the source, where it is an endpoint of this node.
+    /// Allowed by egress policy of the source; empty if the source is not an endpoint of this node.
     pub(super) leaves: HeaderSetId,
-    /// Of the destination, where it is an endpoint of this node.
+    /// Allowed by ingress policy of the destination; empty if the destination is not an endpoint of
+    /// this node.
     pub(super) enters: HeaderSetId,
 }
 
 impl PolicyTraffic {
-    /// Where nobody asks.
+    /// The value where endpoint policy is not used.
     pub(super) const NONE: PolicyTraffic = PolicyTraffic {
         leaves: HeaderSpace::NONE,
         enters: HeaderSpace::NONE,

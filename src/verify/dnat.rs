@@ -1,11 +1,11 @@
-//! Packets whose destination is translated: what the tables before that decide is about the
-//! destination that they were sent to.
+//! Compares packets with a translated destination. The tables before DNAT decide by the original
+//! destination.
 //!
-//! Those are put into kinds: two are of one kind for a source where they have the same behind them,
-//! and rules that ask for the original destination are answered the same. For each kind, all pairs
-//! of places are compared at once.
+//! Original destinations are grouped into kinds. Two are of one kind for a source if raw and mangle
+//! treat the packets alike and matches on the original destination have the same answers. For each
+//! kind, all pairs of locations are compared at once.
 //!
-//! Cost: a comparison for each kind.
+//! Cost: one comparison for each kind.
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -17,25 +17,26 @@ use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet, PairBlock};
 use crate::verify::compare::{EarlyComparison, FamilyComparison, FilterCase};
 use crate::verify::expected::{EarlyExpected, ExpectedPortion, VerdictSets};
 
-/// Ports that a connection can be made to, one of each kind, or none for the port that the packet
-/// is for, with what rules that ask for the original destination take.
+/// One original port of each kind, with the headers that matches on the original destination
+/// accept. `None` means the port that the packet has now.
 pub(super) type DnatPorts = Vec<(Option<u16>, Box<[HeaderSetId]>)>;
 
-/// Sets of packets that would be in another set if they were for a port.
+/// For a set of headers and an original port, the headers that are in the set once their port is
+/// replaced by that port.
 pub(super) type RedirectedSets = FxHashMap<(HeaderSetId, u16), HeaderSetId>;
 
-/// What tells kinds of destinations before translation apart: what is behind the packets, and what
-/// rules are answered that ask for the original destination.
+/// The properties that distinguish original destinations: the outcome before the filter table, and
+/// the answers of matches on the original destination.
 type DnatKind = (EarlyComparison, Box<[HeaderSetId]>);
 
-/// The kinds, each with the sources for which there is such a destination, and with which.
+/// The kinds. For each kind, the sources that have such a destination, each with an example.
 type DnatKinds = IndexMap<DnatKind, Vec<(LocationSet, PreDnatDestination)>, FxBuildHasher>;
 
 impl FamilyComparison<'_, '_, '_, '_> {
-    /// All packets of a hook that begin a connection and whose destination is translated. Those
-    /// that are kept from connection tracking are not, so that they are among those of
-    /// [`Self::hook`]; and so is, with their destination for its own, whatever is decided before
-    /// the filter table.
+    /// Compares all packets of a hook that begin a connection and have a translated destination.
+    /// The kernel does not translate untracked packets, so [`Self::hook`] compares those. It also
+    /// compares everything that raw and mangle decide, because there the original destination is
+    /// the packet's own.
     pub(super) fn translated(
         &mut self,
         hook: &Hook,
@@ -62,7 +63,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// Destinations before translation, one of each kind for each source.
+    /// Returns the kinds of original destinations, with one destination of each kind for each
+    /// source.
     fn kinds(
         &mut self,
         hook: &Hook,
@@ -113,7 +115,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
         kinds
     }
 
-    /// The same, for packets that were sent to this port and are for others now.
+    /// Returns the outcome before the filter table for packets that were sent to `port` and have
+    /// another port now.
     fn redirect(
         &mut self,
         before: &EarlyComparison,
@@ -131,6 +134,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         EarlyComparison {
             found: EarlyOutcome {
                 dropped: of(found.dropped),
+                // these packets are new, so their original destination is known
                 unclear: HeaderSpace::NONE,
                 untracked: of(found.untracked),
             },
@@ -142,7 +146,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         }
     }
 
-    /// Tracked packets behind the translation.
+    /// Compares tracked packets after DNAT.
     fn behind(
         &mut self,
         hook: &Hook,
@@ -151,6 +155,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         originals: &[(LocationSet, PreDnatDestination)],
         block: PairBlock,
     ) {
+        // packets that either side drops or leaves untracked are never translated
         let gone = [
             before.found.dropped,
             before.found.untracked,
@@ -197,8 +202,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
     }
 }
 
-/// What rules that ask for the original destination take of packets to an address and a port:
-/// nothing where the rule does not take the address, otherwise what it takes of the port.
+/// Returns the answers of matches on the original destination for an address and a port: nothing if
+/// the match does not accept the address, else the headers that it accepts for the port.
 fn answered(is_sent: &[bool], answers: &[HeaderSetId]) -> Box<[HeaderSetId]> {
     let answer = |(is_sent, answer): (&bool, &HeaderSetId)| {
         if *is_sent { *answer } else { HeaderSpace::NONE }
@@ -206,7 +211,7 @@ fn answered(is_sent: &[bool], answers: &[HeaderSetId]) -> Box<[HeaderSetId]> {
     is_sent.iter().zip(answers).map(answer).collect()
 }
 
-/// Adds a destination for those sources that have none yet.
+/// Adds a destination for the sources that have none yet.
 fn add(
     originals: &mut Vec<(LocationSet, PreDnatDestination)>,
     sources: &LocationSet,

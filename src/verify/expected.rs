@@ -1,9 +1,9 @@
-//! What a node owes to sets of packets: what [`node`](crate::semantics::node) says of one, for all
-//! that goes between two places.
+//! Expected verdicts for sets of packets: the rules of [`node`](crate::semantics::node) for all
+//! traffic between two locations.
 //!
-//! In: resolved policy, options, a node. Out: [`ExpectedVerdicts`]. What policies of endpoints say
-//! is given; those of host endpoints are asked by way of [`NodeHostEndpoints`]. Absent: the
-//! scripts. `tests` holds it against `Node::expect`.
+//! In: resolved policy, options, a node. Out: [`ExpectedVerdicts`]. The result of endpoints'
+//! policies is given; policy of host endpoints is evaluated by [`NodeHostEndpoints`]. Absent: the
+//! scripts. `tests` compares it with `NodeSemantics::expect`.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -21,27 +21,28 @@ use crate::semantics::source_validation;
 use crate::verify::crossing::Crossing;
 use crate::verify::host_endpoints::NodeHostEndpoints;
 
-/// A node's duties.
+/// The expected verdicts of one node.
 #[derive(Debug)]
 pub(super) struct ExpectedVerdicts<'run, 'input> {
     pub(super) options: &'run CompileOptions,
     pub(super) hosts: &'run NodeHostEndpoints<'input>,
     neighbours: HeaderSetId,
     encapsulated: HeaderSetId,
-    /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
+    /// Cache of failsafe traffic, by the class at the far end, the direction, and whether replies
+    /// count.
     failsafes: RefCell<FxHashMap<(EndpointClassId, Direction, bool), HeaderSetId>>,
 }
 
-/// What ought to become of packets before the filter table.
+/// The expected verdicts in raw and mangle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EarlyExpected {
     pub(super) dropped: HeaderSetId,
     pub(super) untracked: HeaderSetId,
-    /// What untracked or pre-DNAT policy allows.
+    /// Allowed by untracked or pre-DNAT policy.
     pub(super) let_through: HeaderSetId,
 }
 
-/// Packets of one kind on their way.
+/// Packets that reach the filter table with the same history.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpectedPortion {
     pub(super) here: HeaderSetId,
@@ -49,17 +50,17 @@ pub(super) struct ExpectedPortion {
     pub(super) is_let_through: bool,
 }
 
-/// What becomes of packets; the rest is undecided.
+/// The expected verdicts. Packets in neither set are undecided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct VerdictSets {
     pub(super) accepted: HeaderSetId,
     pub(super) dropped: HeaderSetId,
-    /// Whether endpoints' policies were asked. If not, it is the same whatever they say.
+    /// `true` if endpoints' policies were used. If not, the verdicts are the same for all policies.
     pub(super) is_by_policy: bool,
 }
 
-/// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host
-/// endpoints.
+/// Adds the conditions of the options and of neighbour messages to a partition. Failsafe ports are
+/// only added if the node has host endpoints.
 pub(super) fn add_cuts(options: &CompileOptions, has_hosts: bool, cuts: &mut PartitionBuilder) {
     NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
         cuts.message(
@@ -88,7 +89,7 @@ pub(super) fn add_cuts(options: &CompileOptions, has_hosts: bool, cuts: &mut Par
     }
 }
 
-/// Messages between neighbours in IPv6.
+/// Returns the headers of IPv6 neighbour messages.
 fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
     NEIGHBOUR_MESSAGES
         .iter()
@@ -104,7 +105,7 @@ fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
         })
 }
 
-/// What is encapsulated.
+/// Returns the headers of encapsulated traffic.
 fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
     let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
     let ipip = Protocol::from_number(IPIP)
@@ -112,7 +113,7 @@ fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
     traffic.or(vxlan, ipip.unwrap_or(HeaderSpace::NONE))
 }
 
-/// Sets of packets that are being decided.
+/// The packets that are still undecided, and the verdicts so far.
 struct PendingPackets<'way> {
     traffic: &'way mut HeaderSpace,
     open: HeaderSetId,
@@ -150,8 +151,8 @@ impl EarlyExpected {
         let_through: HeaderSpace::NONE,
     };
 
-    /// What goes on to the filter table, by what is known of it. `state` is what connection
-    /// tracking would say.
+    /// Splits the packets that reach the filter table by their history. `state` is the conntrack
+    /// state of packets that are not untracked.
     pub(super) fn portions(&self, state: State, traffic: &mut HeaderSpace) -> Vec<ExpectedPortion> {
         let on = traffic.less(HeaderSpace::ALL, self.dropped);
         let untracked = traffic.and(on, self.untracked);
@@ -180,7 +181,7 @@ impl EarlyExpected {
 }
 
 impl<'run, 'input> ExpectedVerdicts<'run, 'input> {
-    /// What a node with these host endpoints owes, under the options of the compile.
+    /// Builds the expected verdicts of a node with these host endpoints and options.
     pub(super) fn new(
         options: &'run CompileOptions,
         hosts: &'run NodeHostEndpoints<'input>,
@@ -197,8 +198,8 @@ impl<'run, 'input> ExpectedVerdicts<'run, 'input> {
 }
 
 impl ExpectedVerdicts<'_, '_> {
-    /// What ought to become of packets before the filter table; `between` has the destination that
-    /// they are sent to.
+    /// Returns the expected verdicts in raw and mangle. `between` carries the destination before
+    /// DNAT.
     pub(super) fn early(
         &self,
         between: &Crossing<'_>,
@@ -259,6 +260,7 @@ impl ExpectedVerdicts<'_, '_> {
         host: HostEndpointId,
         traffic: &mut HeaderSpace,
     ) {
+        // what untracked policy allows has no further ingress policy of the host endpoint
         let decided = traffic.or(early.dropped, early.let_through);
         let rest = traffic.less(HeaderSpace::ALL, decided);
 
@@ -281,7 +283,7 @@ impl ExpectedVerdicts<'_, '_> {
         }
     }
 
-    /// All but neighbours' messages and failsafe ports.
+    /// Returns all headers except neighbour messages and failsafe ports.
     fn unguarded(
         &self,
         between: &Crossing<'_>,
@@ -313,6 +315,7 @@ impl ExpectedVerdicts<'_, '_> {
             Direction::Ingress => between.source,
             Direction::Egress => between.destination,
         };
+        // no failsafe prefix splits a class, so the result holds for all of its addresses
         let known = (far.class, direction, with_replies);
         if let Some(all) = self.failsafes.borrow().get(&known) {
             return *all;
@@ -359,7 +362,7 @@ impl ExpectedVerdicts<'_, '_> {
         all
     }
 
-    /// What ought to become of some packets in the filter table.
+    /// Adds the expected verdicts in the filter table for some packets.
     pub(super) fn late(
         &self,
         between: &Crossing<'_>,
@@ -378,6 +381,7 @@ impl ExpectedVerdicts<'_, '_> {
                 self.forwarded(arrives, leaves, between, portion, &mut way)
             }
             Hook::Input { arrives } => self.to_node(arrives, between, portion, &mut way),
+            // the node's packets to its own endpoints meet no policy (semantics §9.15)
             Hook::Output { .. } if between.destination.is_local => {}
             Hook::Output { leaves } => {
                 self.at_host(leaves, Direction::Egress, between, portion, &mut way)
@@ -415,6 +419,7 @@ impl ExpectedVerdicts<'_, '_> {
 
         if between.destination.is_local {
             way.fates.is_by_policy = true;
+            // from here on the verdict depends on the pair, not only on the kinds of its ends
             way.decide(between.policy.enters, Verdict::Accept);
             way.decide_rest(Verdict::Drop);
         }
@@ -454,7 +459,7 @@ impl ExpectedVerdicts<'_, '_> {
         }
     }
 
-    /// Drops what may not leave an endpoint.
+    /// Drops what an endpoint may not send.
     fn leaving(&self, between: &Crossing<'_>, way: &mut PendingPackets<'_>) {
         if self.options.encapsulated == Encapsulated::Drop {
             way.decide(self.encapsulated, Verdict::Drop);
@@ -528,7 +533,7 @@ impl ExpectedVerdicts<'_, '_> {
     }
 }
 
-/// What connection tracking says by itself (semantics §9.14).
+/// Returns the verdict that the conntrack state alone decides (semantics §9.14).
 pub(super) fn tracked(state: State) -> Option<Verdict> {
     match state {
         State::Established | State::Related => Some(Verdict::Accept),
@@ -537,7 +542,7 @@ pub(super) fn tracked(state: State) -> Option<Verdict> {
     }
 }
 
-/// Packets with a failsafe port at a side.
+/// Returns the headers with a failsafe port at a side.
 fn failsafe_ports(failsafe: &FailsafePort, side: Side, traffic: &mut HeaderSpace) -> HeaderSetId {
     let own = traffic.of_rule(ProtocolMatch::Is(failsafe.protocol), IcmpMatch::Any);
     let ports = traffic.with_ports(side, &[failsafe.port]);

@@ -12,28 +12,28 @@ use crate::policy::{Action, DefaultAction, HostEndpoint, PolicyListKind, Rule};
 use crate::resolve::{HostEndpointId, HostsOnNode, ResolvedPolicy};
 use crate::verify::crossing::Crossing;
 
-/// The host endpoints of a node with what their lists say.
+/// The host endpoints of a node, with the rules of their lists.
 #[derive(Debug)]
 pub(super) struct NodeHostEndpoints<'input> {
     on_node: HostsOnNode,
     known: BTreeMap<HostEndpointId, &'input HostEndpoint>,
     sides: PeerTable<'input>,
     lists: BTreeMap<HostListQuery, Vec<HostListStep<'input>>>,
-    /// What was asked before, between two classes of addresses.
+    /// Results so far, by list and the classes of both addresses.
     said: RefCell<BTreeMap<(HostListQuery, EndpointClassId, EndpointClassId), HostListVerdict>>,
 }
 
 /// A list of a host endpoint.
 pub(super) type HostListQuery = (HostEndpointId, PolicyListKind, Direction);
 
-/// What a list says; of the rest it says nothing.
+/// The result of a list. Packets in neither set are undecided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HostListVerdict {
     pub(super) allowed: HeaderSetId,
     pub(super) denied: HeaderSetId,
 }
 
-/// A step on the way through a list.
+/// A step in the evaluation of a list.
 #[derive(Debug)]
 enum HostListStep<'input> {
     Rule {
@@ -42,7 +42,8 @@ enum HostListStep<'input> {
         destination: SideId,
         traffic: HeaderSetId,
     },
-    /// The end of a tier or profile; what is left is denied, or goes on with what was passed.
+    /// The end of a tier or profile. Undecided packets are denied, or continue with the packets
+    /// that were passed.
     End { denies: bool },
     /// Profiles that allow everything.
     Allow,
@@ -84,22 +85,22 @@ impl<'input> NodeHostEndpoints<'input> {
         hosts
     }
 
-    /// Whether there are any.
+    /// Returns `true` if the node has no host endpoints.
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// All of them.
+    /// Returns all host endpoints of the node.
     pub(super) fn all(&self) -> impl Iterator<Item = &'input HostEndpoint> {
         self.known.values().copied()
     }
 
-    /// The interfaces that have one of their own.
+    /// Returns the interfaces that have a host endpoint of their own.
     pub(super) fn interfaces(&self) -> impl Iterator<Item = &str> {
         self.on_node.interfaces.keys().map(String::as_str)
     }
 
-    /// Whether one has policy on a list.
+    /// Returns `true` if a host endpoint has policy on a list in a direction.
     pub(super) fn has(
         &self,
         host: HostEndpointId,
@@ -109,12 +110,12 @@ impl<'input> NodeHostEndpoints<'input> {
         self.lists.contains_key(&(host, list, direction))
     }
 
-    /// Whether any has policy on a list.
+    /// Returns `true` if any host endpoint has policy on a list.
     pub(super) fn have(&self, wanted: PolicyListKind) -> bool {
         self.lists.keys().any(|(_, list, _)| *list == wanted)
     }
 
-    /// The one that packets meet at an interface.
+    /// Returns the host endpoint that packets meet at an interface.
     pub(super) fn matching_host_endpoint(
         &self,
         interface: &str,
@@ -136,7 +137,7 @@ impl<'input> NodeHostEndpoints<'input> {
         named.or_else(by_address).or(self.on_node.everywhere)
     }
 
-    /// What a list says of all packets between two places.
+    /// Returns the result of a list for all packets between two locations.
     pub(super) fn ask(
         &self,
         asked: HostListQuery,
@@ -195,7 +196,7 @@ impl<'input> NodeHostEndpoints<'input> {
         said
     }
 
-    /// What all sides of rules let through at a class of addresses.
+    /// Appends the traffic that each side of each rule matches at a class of addresses.
     pub(super) fn at(&self, class: EndpointClassId, said: &mut Vec<HeaderSetId>) {
         for step in self.lists.values().flatten() {
             if let HostListStep::Rule {
@@ -243,8 +244,8 @@ impl<'input> NodeHostEndpoints<'input> {
         traffic.and(own, sides)
     }
 
-    /// The steps of a list; none where no policy is on it. The normal one denies what it has no
-    /// policy for.
+    /// Returns the steps of a list, or `None` if the list has no policy. The normal list always has
+    /// steps, because it denies by default.
     fn steps(
         &mut self,
         (id, list, direction): HostListQuery,
@@ -327,7 +328,7 @@ impl<'input> NodeHostEndpoints<'input> {
     }
 }
 
-/// Lists of addresses that matter where packets meet host endpoints.
+/// Returns the prefix lists that matter where packets meet host endpoints.
 pub(super) fn prefixes(resolved: &ResolvedPolicy<'_>, node: NodeId) -> Vec<Vec<Cidr>> {
     let hosts = resolved.hosts_on(node);
     let known = hosts.all().filter_map(|id| resolved.host_endpoint(id));

@@ -1,8 +1,9 @@
-//! Interfaces that stand for all that neither rules nor policy tell apart.
+//! Representative interface names: one for each class of names that rules and policy do not
+//! distinguish.
 //!
-//! In: the names and the beginnings of names that are asked for. Out: [`InterfaceQuestions::all`],
-//! one name for each class of names. A class that has a name is never left out: whatever readable
-//! names are taken, [`UNASKED`] is a letter that no script and no input can hold.
+//! In: the names and name prefixes in rules and policy. Out: [`InterfaceQuestions::all`], one name
+//! for each class. Every class has a representative: if no readable name is free, [`UNASKED`] is a
+//! letter that no script and no input can contain.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +13,28 @@ use crate::options::CompileOptions;
 use crate::packet::LOOPBACK;
 use crate::verify::host_endpoints::NodeHostEndpoints;
 
-/// Readable letters that names are tried with.
+/// The readable letters that are tried first.
 const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// A letter that only the kernel takes in the name of an interface. It stands for byte 0xff, and so
-/// for one byte of a name.
+/// A letter that only the kernel accepts in an interface name. It represents byte 0xff, so it
+/// counts as one byte of a name.
 ///
-/// The kernel takes every byte but `/`, `:` and white space (`dev_valid_name` in net/core/dev.c).
-/// Scripts, host endpoints and options hold ASCII names alone.
+/// The kernel accepts every byte but `/`, `:` and white space (`dev_valid_name` in net/core/dev.c).
+/// Scripts, host endpoints and options contain ASCII names only.
 const UNASKED: char = '\u{ff}';
 
-/// What is asked about the names of interfaces.
+/// The interface names and name prefixes that rules, host endpoints and options match.
 #[derive(Debug, Default)]
 pub(super) struct InterfaceQuestions<'run> {
-    /// Whole names.
+    /// Full names.
     names: BTreeSet<&'run str>,
-    /// Beginnings of names.
+    /// Name prefixes.
     stems: BTreeSet<&'run str>,
 }
 
 impl<'run> InterfaceQuestions<'run> {
-    /// Returns what rules, host endpoints and options ask, and the loopback interface.
+    /// Collects the names and prefixes of rules, host endpoints and options, and the loopback
+    /// interface.
     pub(super) fn new(
         kernel: &'run NodeKernel,
         hosts: &'run NodeHostEndpoints<'_>,
@@ -57,16 +59,16 @@ impl<'run> InterfaceQuestions<'run> {
         asked
     }
 
-    /// Returns one name for each class of interfaces: every name that is asked for, one for each
-    /// beginning without a longer one, and one that nothing asks for.
+    /// Returns one name for each class of interfaces: every full name, one name for each prefix
+    /// that matches no longer prefix, and one name that matches nothing.
     pub(super) fn all(&self) -> Vec<String> {
         let names = self.names.iter().map(|name| (*name).to_owned());
         let under = self.stems.iter().filter_map(|stem| self.under(stem));
         names.chain(under).chain([self.other()]).collect()
     }
 
-    /// Returns a name with this beginning that no name and no longer beginning is asked of. `None`
-    /// if the beginning has all bytes that a name can have, and is itself a name that is asked for.
+    /// Returns a name that matches this prefix, no full name and no longer prefix. Returns `None`
+    /// if the prefix has the maximum length of a name and is itself a full name.
     fn under(&self, stem: &str) -> Option<String> {
         let longer = LETTERS.chars().map(|letter| format!("{stem}{letter}"));
         let mut readable = std::iter::once(stem.to_owned()).chain(longer);
@@ -77,7 +79,7 @@ impl<'run> InterfaceQuestions<'run> {
             .or_else(|| has_room.then(|| format!("{stem}{UNASKED}")))
     }
 
-    /// Returns a name that nothing asks for.
+    /// Returns a name that matches nothing.
     fn other(&self) -> String {
         let letters = LETTERS.chars().map(|letter| format!("{letter}ther"));
         let mut readable = std::iter::once("other0".to_owned()).chain(letters);
@@ -86,7 +88,7 @@ impl<'run> InterfaceQuestions<'run> {
             .unwrap_or_else(|| UNASKED.to_string())
     }
 
-    /// Whether a name is asked for by its beginning `stem` alone, and by shorter ones.
+    /// Returns `true` if a name matches no full name and no prefix longer than `stem`.
     fn is_free(&self, name: &str, stem: &str) -> bool {
         let mut longer = self.stems.iter().filter(|other| other.len() > stem.len());
         !self.names.contains(name) && !longer.any(|other| name.starts_with(other))
@@ -97,7 +99,8 @@ impl<'run> InterfaceQuestions<'run> {
 mod tests {
     use super::*;
 
-    /// Which questions a name is an answer to: no rule tells two names with the same answers apart.
+    /// Returns the full name and the prefixes that a name matches. No rule distinguishes names with
+    /// the same answers.
     fn answers(asked: &InterfaceQuestions<'_>, name: &str) -> (Option<String>, Vec<String>) {
         let stems = asked.stems.iter().filter(|stem| name.starts_with(**stem));
         (
@@ -106,7 +109,7 @@ mod tests {
         )
     }
 
-    /// Asserts that each of some names fares as one of those that are compared.
+    /// Asserts that each of some names has the same answers as one of the representatives.
     fn check(asked: &InterfaceQuestions<'_>, names: impl IntoIterator<Item = String>) {
         let all = asked.all();
         let known: BTreeSet<_> = all.iter().map(|name| answers(asked, name)).collect();
@@ -125,13 +128,13 @@ mod tests {
         }
     }
 
-    /// The letters that scripts may have in the names of interfaces.
+    /// Returns the letters that scripts may use in interface names.
     fn script_letters() -> impl Iterator<Item = char> {
         LETTERS.chars().chain("_.-".chars())
     }
 
-    /// Asserts it where all names behind `stem` that end in one of these letters have beginnings of
-    /// their own, and `stem` is a whole name, too, or is not.
+    /// Runs the check where all names that continue `stem` with one of these letters have prefixes
+    /// of their own. `is_whole` says if `stem` is a full name too.
     fn check_behind(stem: &str, is_whole: bool, letters: &str) {
         let longer: Vec<String> = script_letters()
             .map(|letter| format!("{stem}{letter}"))

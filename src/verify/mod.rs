@@ -1,30 +1,30 @@
-//! Whether the scripts of a node decide every packet as the policies do: a proof, or packets that
-//! show the contrary.
+//! Verifies that a node's scripts give every packet the verdict that policy requires. The result is
+//! a proof or counterexample packets.
 //!
-//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`CompileOptions`] of the
-//! compile, and the texts of the node's scripts. Out: a [`ProofStatistics`], or a list of
-//! [`VerifyDifference`]s, each with a packet, what it is owed, and what it gets. Absent: `lower`
-//! and `render`.
+//! In: [`ResolvedPolicy`], a node, the [`CompileOptions`] of the
+//! compile, and the texts of the node's scripts. Out: [`ProofStatistics`], or a list of
+//! [`VerifyDifference`]s, each with a packet, its expected verdict and its verdict by the scripts.
+//! Absent: `lower` and `render`.
 //!
-//! Packets are put into classes that neither policy nor scripts tell apart: addresses into
-//! [`EndpointClasses`], what packets carry into [`HeaderSpace`]. Then, for every hook, kind of
-//! interface and state, all traffic between all pairs of classes of addresses goes through the
-//! scripts at once (`netfilter::trace`), which gives blocks of pairs with which they do the same;
-//! and each block is held against policy (`expected`). To compare two outcomes is to compare two
+//! Packets are partitioned into classes that neither policy nor scripts distinguish: addresses into
+//! [`EndpointClasses`], headers into [`HeaderSpace`]. For every hook, kind of interface and state,
+//! all traffic between all pairs of address classes passes the scripts at once
+//! (`netfilter::trace`). The result is a list of blocks of pairs that the scripts treat alike, and
+//! each block is compared with policy (`expected`). Two outcomes are compared by comparing two
 //! numbers.
 //!
-//! Cost: a rule costs the blocks of pairs that hold an address it asks about. Rules that ask about
-//! none are gone through together, for a logarithm of their number a block. So rules of a policy
-//! cost no more than in proportion to their number and its logarithm, but for this:
-//! - What `n` classes of addresses may each send on a set of ports of its own out of `n` is an
-//!   answer of up to `n²` bits. Sets share the parts in which they are equal, so it costs that many
-//!   only where they differ all over.
-//! - A rule that excludes addresses of both ends, or of one end by a list and by a selector, is
-//!   asked of all blocks.
-//! - Where policy is asked, each pair of which one is on the node costs a look-up: endpoints on the
-//!   node, times classes of addresses.
-//! - Where packets have a destination before translation that matters (pre-DNAT and untracked
-//!   policy of host endpoints), all this is done once for each kind of that.
+//! Cost: a rule costs the blocks of pairs that contain an address of its conditions. Rules without
+//! address conditions are evaluated together, for a logarithm of their number for each block. The
+//! rules of a policy therefore cost their number times its logarithm, with these exceptions:
+//! - If `n` address classes may each send on their own set of ports out of `n`, the answer has up
+//!   to `n²` bits. Sets share the parts in which they are equal, so this is the cost only if they
+//!   differ everywhere.
+//! - A rule that excludes addresses at both ends, or at one end by both a list and a selector, is
+//!   applied to all blocks.
+//! - Where policy of endpoints matters, each pair with an end on the node costs a look-up:
+//!   endpoints on the node times address classes.
+//! - If the destination before DNAT matters (pre-DNAT and untracked policy of host endpoints), all
+//!   this is repeated for each kind of original destination.
 
 mod compare;
 mod crossing;
@@ -58,52 +58,53 @@ use interfaces::InterfaceQuestions;
 use witness::WitnessCollector;
 pub use witness::{TracedRule, Witness};
 
-/// What was compared.
+/// The size of a comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProofStatistics {
-    /// Classes of addresses, of both families.
+    /// Address classes, of both families.
     pub places: usize,
-    /// Classes of what packets carry.
+    /// Header classes.
     pub traffic: usize,
-    /// Comparisons: pairs of classes of addresses, by hook, interfaces and state.
+    /// Comparisons: pairs of address classes, times hooks, interfaces and states.
     pub pairs: usize,
 }
 
-/// Why scripts are not what policy wants.
+/// A difference between scripts and policy.
 #[derive(Debug)]
 pub enum VerifyDifference<'input> {
-    /// They do not load.
+    /// The scripts do not load.
     NotLoadable(ScriptError),
-    /// A rule stands at the wrong end of a chain of the kernel's.
+    /// A rule is at the wrong end of one of the kernel's built-in chains.
     Misplaced(MisplacedRule),
-    /// A packet is decided otherwise.
+    /// A packet has the wrong verdict.
     Packet(Box<Witness<'input>>),
 }
 
-/// The outcome for a node.
+/// The result for one node.
 #[derive(Debug)]
 pub struct Verification<'input> {
-    /// What was compared.
+    /// The size of the comparison.
     pub proof: ProofStatistics,
-    /// What differs; nothing where the scripts are proven. Of packets, one for each pair of a
-    /// reason and a rule, at most [`MOST_WITNESSES`].
+    /// The differences; empty if the scripts are proven. Packets are limited to one for each
+    /// combination of verdicts and last rule, and to [`MOST_WITNESSES`].
     pub differences: Vec<VerifyDifference<'input>>,
-    /// In how many comparisons something differs.
+    /// The number of comparisons with a difference.
     pub differing: usize,
 }
 
 impl Verification<'_> {
-    /// Whether the scripts are what policy wants. What differs counts, whether or not a packet
-    /// shows it.
+    /// Returns `true` if the scripts implement the policy. Every difference counts, even without a
+    /// packet that shows it.
     pub fn is_proven(&self) -> bool {
         self.differences.is_empty() && self.differing == 0
     }
 }
 
-/// How many packets are shown at most.
+/// The maximum number of counterexample packets.
 pub const MOST_WITNESSES: usize = 20;
 
-/// Compares what scripts do with what a node owes. Scripts that were refused differ by that.
+/// Compares a bundle's scripts with the expected verdicts of a node. `scripts` is the error if the
+/// scripts were rejected; that counts as a difference.
 pub fn verify<'input>(
     evaluator: &Evaluator<'_, 'input>,
     node: NodeId,
@@ -123,7 +124,7 @@ pub fn verify<'input>(
     }
 }
 
-/// Compares what loaded scripts do with what a node owes.
+/// Compares a kernel's contents with the expected verdicts of a node.
 pub fn of_kernel<'input>(
     evaluator: &Evaluator<'_, 'input>,
     node: NodeId,
@@ -181,6 +182,7 @@ pub fn of_kernel<'input>(
             &mut traffic,
         );
         verification.proof.places += ground.places.len();
+        // `None` is a destination whose address alone is translated
         let ports = std::iter::once(None).chain(ports.iter().copied().map(Some));
         let ports: DnatPorts = ports
             .map(|port| (port, symbolic.origins(port, &mut traffic)))
@@ -211,7 +213,7 @@ pub fn of_kernel<'input>(
     verification
 }
 
-/// The cuts of what packets carry: by policy, by the scripts, and by what a node owes besides.
+/// Returns the header conditions of policy, of the scripts, and of the node's options.
 fn cuts(
     resolved: &ResolvedPolicy<'_>,
     node: NodeId,
@@ -229,13 +231,12 @@ fn cuts(
     cuts
 }
 
-/// Which packets are compared beside those that come the right way and whose destination is not
-/// translated.
+/// The packets that are compared in addition to those with the right route back and without DNAT.
 #[derive(Debug, Clone, Copy)]
 struct ComparisonScope {
-    /// It matters where the route back to a packet's source leads.
+    /// `true` if the route back to a packet's source matters.
     reverse_paths: bool,
-    /// It matters where a packet was sent to before its destination was translated.
+    /// `true` if the destination before DNAT matters.
     original_destinations: bool,
 }
 
@@ -259,9 +260,9 @@ impl ComparisonScope {
         comparison: &mut FamilyComparison<'_, '_, '_, '_>,
         redirected: &mut RedirectedSets,
     ) {
-        // packets without a connection too: the kernel tracks no message between IPv6 neighbours
-        // (`nf_conntrack_icmpv6_error` in net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of
-        // others may keep any packet from tracking
+        // INVALID and UNTRACKED too: the kernel does not track IPv6 neighbour messages
+        // (`nf_conntrack_icmpv6_error` in net/netfilter/nf_conntrack_proto_icmpv6.c), and foreign
+        // rules may make any packet untracked
         State::ALL
             .iter()
             .for_each(|state| comparison.hook(hook, *state));
@@ -276,7 +277,7 @@ impl ComparisonScope {
     }
 }
 
-/// All hooks with all interfaces. Nothing is forwarded over the loopback interface.
+/// Returns all hooks with all interfaces. The kernel forwards nothing over the loopback interface.
 fn hooks(interfaces: &[String]) -> Vec<Hook> {
     let mut hooks = Vec::new();
     for one in interfaces {

@@ -1,6 +1,5 @@
-//! What is owed to sets of packets is what is owed to each packet in them: [`ExpectedVerdicts`]
-//! against [`NodeSemantics::expect`], on random packets of all golden cases and their host
-//! endpoints.
+//! Compares [`ExpectedVerdicts`], for sets of packets, with [`NodeSemantics::expect`], for single
+//! packets, on random packets of all golden cases and their host endpoints.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests read files, and the seed comes from the environment"
@@ -39,11 +38,11 @@ use crate::verify::crossing::{Crossing, LocationRole, PolicyTraffic};
 use crate::verify::expected::{self, ExpectedPortion, ExpectedVerdicts, VerdictSets};
 use crate::verify::{NodeHostEndpoints, address_class};
 
-/// Packets of a node under each choice of options.
+/// The number of packets for each node and each choice of options.
 const PACKETS: usize = 100;
 const SEED: u64 = 20_261_122;
 
-/// `splitmix64`.
+/// The `splitmix64` generator.
 struct Dice(u64);
 
 impl Dice {
@@ -108,14 +107,14 @@ struct Seen {
     accepted: usize,
     dropped: usize,
     undecided: usize,
-    /// Of all, those that policy keeps from connection tracking, and that have another destination
-    /// at first.
+    /// Of all packets: those that policy makes untracked, then those with another destination
+    /// before DNAT.
     untracked: usize,
     translated: usize,
 }
 
-/// Golden cases in the order of their names; those of host endpoints several times, for they have
-/// more to say, and most of all the one with untracked policy.
+/// Returns the golden cases by name. Cases with host endpoints come several times because they have
+/// more stages, and the case with untracked policy most often.
 fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")).unwrap();
     let mut all: Vec<PathBuf> = entries
@@ -179,7 +178,7 @@ fn choices() -> [CompileOptions; 3] {
     [CompileOptions::default(), closed, loose]
 }
 
-/// A node, in sets.
+/// One node, for sets of packets.
 struct World<'run, 'input> {
     evaluator: &'run Evaluator<'run, 'input>,
     node: NodeId,
@@ -191,7 +190,8 @@ struct World<'run, 'input> {
     traffic: HeaderSpace,
 }
 
-/// Asks about random packets of a node in both ways; a packet for which the answers differ.
+/// Computes the expected verdict of random packets in both ways. Returns a packet whose verdicts
+/// differ, if any.
 fn compare(
     evaluator: &Evaluator<'_, '_>,
     node: NodeId,
@@ -280,7 +280,7 @@ fn compare(
     None
 }
 
-/// The edges of all places.
+/// Returns the first and last addresses of all locations.
 fn addresses(world: &World<'_, '_>) -> Vec<IpAddr> {
     let inventory = world.evaluator.resolved().inventory;
     let known = inventory
@@ -384,7 +384,7 @@ fn packet(
     })
 }
 
-/// What a packet of a class carries.
+/// Returns an example of the headers of a class.
 fn carried(
     class: &HeaderClass,
     dice: &mut Dice,
@@ -408,7 +408,8 @@ fn carried(
 }
 
 impl World<'_, '_> {
-    /// Endpoints are not the node, and nothing is forwarded over the loopback interface.
+    /// Returns `true` if the kernel can see the packet at its hook: endpoints are not the node, and
+    /// nothing is forwarded over the loopback interface.
     fn is_possible(&self, packet: &Packet) -> bool {
         match &packet.hook {
             Hook::Forward { arrives, leaves } => arrives != "lo" && leaves != "lo",
@@ -470,7 +471,7 @@ impl World<'_, '_> {
             .holds(set, flow.protocol, flow.ports, flow.icmp)
     }
 
-    /// What is owed to the packets that are like this one.
+    /// Returns the expected verdict of the set that contains this packet.
     fn owed_to(&mut self, packet: &Packet) -> (Verdict, bool) {
         let sent = packet.sent();
         let between = self.between(&sent, &packet.hook);
@@ -513,7 +514,7 @@ impl World<'_, '_> {
     }
 }
 
-/// Rules at the head of `pal-FORWARD` that decide packets of some state otherwise than policy does.
+/// Returns rules for the head of `pal-FORWARD` that give packets of some state the wrong verdict.
 fn wrong_rules() -> Vec<String> {
     let states = [
         "NEW",
@@ -535,7 +536,7 @@ fn wrong_rules() -> Vec<String> {
         .flat_map(|rule| ["ACCEPT", "DROP"].map(|verdict| format!("{rule} -j {verdict}")))
         .collect();
 
-    // of known connections, which may go in the reply direction
+    // known connections, whose packets may go in the reply direction
     for state in [
         "",
         " --ctstate ESTABLISHED",
@@ -554,7 +555,7 @@ fn wrong_rules() -> Vec<String> {
     rules
 }
 
-/// Each rule that changes what one state of packets meets is found, whatever else the state has.
+/// Each rule that changes the verdict of one state is found, whatever the other states have.
 #[test]
 fn every_state_is_compared_at_forward() {
     ["dual-stack", "host-untracked"]

@@ -1,4 +1,4 @@
-//! Packets that show a difference.
+//! Witnesses: packets that show a difference.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use crate::semantics::node::{ExpectedVerdict, NodeSemantics};
 use crate::verify::MOST_WITNESSES;
 use crate::verify::crossing::Crossing;
 
-/// A packet that scripts decide otherwise than policy.
+/// A packet whose verdict by the scripts differs from the expected verdict.
 #[derive(Debug)]
 pub struct Witness<'input> {
     /// The packet.
     pub packet: Packet,
-    /// What it is owed, and why.
+    /// The expected verdict and its cause.
     pub owed: ExpectedVerdict<'input>,
-    /// What becomes of it.
+    /// The verdict by the scripts.
     pub verdict: Verdict,
-    /// Whether it is kept from connection tracking.
+    /// `true` if the scripts make the packet untracked.
     pub is_untracked: bool,
-    /// The rules that it matches, in order.
+    /// The rules that the packet matches, in order.
     pub passed: Vec<TracedRule>,
 }
 
@@ -36,14 +36,15 @@ pub struct TracedRule {
     pub line: usize,
     /// The comment.
     pub comment: String,
-    /// What the rule does.
+    /// The target of the rule.
     pub target: CheckedTarget,
 }
 
 /// The last rule that a packet matches.
 type LastRule = Option<(TableName, String, usize)>;
 
-/// Keeps a packet for each pair of what ought to be and what is.
+/// Collects one packet for each combination of expected verdict, verdict by the scripts and last
+/// rule.
 pub(super) struct WitnessCollector<'run, 'eval, 'resolved, 'input> {
     kernel: &'run NodeKernel,
     node: NodeSemantics<'eval, 'resolved, 'input>,
@@ -53,7 +54,7 @@ pub(super) struct WitnessCollector<'run, 'eval, 'resolved, 'input> {
     pub(super) witnesses: Vec<Witness<'input>>,
 }
 
-/// How many packets are looked at.
+/// The maximum number of packets that are tried.
 const MOST_TRIED: usize = 2_000;
 
 impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'input> {
@@ -71,17 +72,17 @@ impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'i
         }
     }
 
-    /// Takes note of so many pairs that differ.
+    /// Adds to the number of pairs with a difference.
     pub(super) fn count(&mut self, pairs: usize) {
         self.differing += pairs;
     }
 
-    /// Whether another packet would be looked at.
+    /// Returns `true` until enough packets were tried or collected.
     pub(super) fn wants_more(&self) -> bool {
         self.tried < MOST_TRIED && self.witnesses.len() < MOST_WITNESSES
     }
 
-    /// Looks at a packet that is decided otherwise.
+    /// Tries a packet with a difference.
     pub(super) fn add(&mut self, packet: Option<Packet>) {
         self.tried += 1;
         let Some(packet) = packet else { return };
@@ -92,6 +93,7 @@ impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'i
             .passed
             .last()
             .map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
+        // one packet for each mistake, not for each pair that it affects
         if self.seen.insert((owed.verdict, run.verdict, last)) {
             let passed = run.passed.iter().map(|passed| TracedRule {
                 table: passed.table,
@@ -112,7 +114,8 @@ impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'i
     }
 }
 
-/// A packet of a class. One of the other family's control protocol has no message.
+/// Returns an example packet of a header class. A packet with the ICMP protocol of the other family
+/// has no message.
 pub(super) fn packet(
     between: &Crossing<'_>,
     original: Option<PreDnatDestination>,
