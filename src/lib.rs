@@ -114,7 +114,7 @@ pub fn read(files: &SourceFiles, staging: StagedPolicies, diagnostics: &mut Diag
 ///     ("policies.yaml", include_str!("../examples/service-accounts/policies.yaml")),
 ///     ("cluster.yaml", include_str!("../examples/service-accounts/cluster.yaml")),
 /// ] {
-///     files.add(name, text).expect("a file of less than 4 GiB");
+///     files.add(name, text.to_owned()).expect("a file of less than 4 GiB");
 /// }
 ///
 /// let nodes = palisade::compile_cluster(&files, &CompileOptions::default()).expect("valid policy");
